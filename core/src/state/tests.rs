@@ -1,0 +1,83 @@
+use super::*;
+
+fn pod(name: &str, app: &str, node: &str) -> Pod {
+    serde_json::from_str(&format!(
+        r#"{{"metadata": {{"namespace": "n", "name": "{name}", "labels": {{"app": "{app}"}}}}, "spec": {{"nodeName": "{node}"}}}}"#
+    ))
+    .unwrap()
+}
+
+fn service(name: &str, app: &str) -> Service {
+    serde_json::from_str(&format!(
+        r#"{{"metadata": {{"namespace": "n", "name": "{name}"}}, "spec": {{"selector": {{"app": "{app}"}}}}}}"#
+    ))
+    .unwrap()
+}
+
+fn members(state: &State, service: &str) -> Vec<String> {
+    state.pods_of(&ObjectName::new("n", service)).map(|pod| pod.meta.name.to_string()).collect()
+}
+
+fn apply<T: Watched>(state: &mut State, events: impl IntoIterator<Item = Event<T>>) -> ChangeSet {
+    let mut changes = ChangeSet::default();
+    for event in events {
+        state.apply(event, &mut changes);
+    }
+    changes
+}
+
+#[test]
+fn membership_follows_pods_and_selectors_in_any_order() {
+    let mut state = State::default();
+    apply(&mut state, [Event::Applied(pod("p1", "a", "x"))]);
+    apply(&mut state, [Event::Applied(service("s", "a"))]);
+    apply(&mut state, [Event::Applied(pod("p2", "a", "x")), Event::Applied(pod("p3", "b", "x"))]);
+    assert_eq!(members(&state, "s"), ["p1", "p2"]);
+
+    let changes = apply(&mut state, [Event::Applied(pod("p1", "b", "y"))]);
+    assert_eq!(members(&state, "s"), ["p2"]);
+    assert_eq!(changes.touched_services(), [ObjectName::new("n", "s")].into());
+
+    apply(&mut state, [Event::Applied(service("s", "b"))]);
+    assert_eq!(members(&state, "s"), ["p1", "p3"]);
+    assert_eq!(state.pods_on("x").count(), 2);
+    assert_eq!(state.pods_on("y").count(), 1);
+
+    apply::<Pod>(&mut state, [Event::Deleted(ObjectName::new("n", "p1"), 0)]);
+    assert_eq!(members(&state, "s"), ["p3"]);
+    apply::<Service>(&mut state, [Event::Deleted(ObjectName::new("n", "s"), 0)]);
+    assert!(state.members.is_empty() && members(&state, "s").is_empty());
+}
+
+#[test]
+fn a_pod_nobody_selects_touches_no_service() {
+    let mut state = State::default();
+    apply(&mut state, [Event::Applied(service("s", "a"))]);
+    assert!(apply(&mut state, [Event::Applied(pod("p", "b", "x"))]).touched_services().is_empty());
+}
+
+#[test]
+fn slices_are_found_by_their_service() {
+    let slice = |name: &str, service: &str| -> EndpointSlice {
+        serde_json::from_str(&format!(
+            r#"{{"metadata": {{"namespace": "n", "name": "{name}", "labels": {{"kubernetes.io/service-name": "{service}"}}}}}}"#
+        ))
+        .unwrap()
+    };
+    let mut state = State::default();
+    apply(&mut state, [Event::Applied(slice("s-1", "s")), Event::Applied(slice("s-2", "s"))]);
+    let changes = apply(&mut state, [Event::Applied(slice("s-2", "t"))]);
+    assert_eq!(changes.touched_services(), [ObjectName::new("n", "s"), ObjectName::new("n", "t")].into());
+    assert_eq!(state.slices_of(&ObjectName::new("n", "s")).count(), 1);
+}
+
+#[test]
+fn several_edits_of_one_object_are_one() {
+    let mut state = State::default();
+    let mut changes = apply(&mut state, [Event::Applied(pod("p", "a", "x"))]);
+    changes.merge(&apply(&mut state, [Event::Applied(pod("p", "b", "x"))]));
+    let edits: Vec<_> = changes.pods.iter().collect();
+    assert_eq!(edits.len(), 1);
+    assert_eq!(edits[0].1.old, None);
+    assert_eq!(edits[0].1.new.as_ref().unwrap().meta.label("app"), Some("b"));
+}

@@ -1,0 +1,1 @@
+//! Cluster DNS: the pure zone, query and state to answer.

@@ -1,0 +1,1 @@
+//! Node proxy decisions: state to intent to nftables plan, and the packet evaluator; pure.

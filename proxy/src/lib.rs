@@ -1,0 +1,1 @@
+//! Node proxy: programs the kernel from Services and EndpointSlices.

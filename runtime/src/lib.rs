@@ -1,0 +1,1 @@
+//! What every Portolan program shares: watches, lease, admin server, events, shutdown.

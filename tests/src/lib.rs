@@ -1,0 +1,1 @@
+//! Portolan's tests across crates: repository rules, network namespaces, real cluster.
