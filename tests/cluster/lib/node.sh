@@ -15,6 +15,7 @@ start_node() { # I
   dir=$(node_dir "$1")
   mkdir -p "$dir"/{lib/containerd,lib/kubelet,log,cni}
   touch "$dir/kube"
+  rm -f "$dir/mounted"
   write_containerd_config "$1" > "$dir/containerd.toml"
   write_cni_config "$1" > "$dir/cni/portolan.conflist"
   write_kubelet_config > "$dir/kubelet.yaml"
@@ -22,6 +23,8 @@ start_node() { # I
   spawn_child "node-$1" nsenter --net="/run/netns/$(node_ns "$1")" \
     unshare --mount --uts --ipc --pid --fork --kill-child --propagation slave --mount-proc \
     bash "$HERE/lib/node-init" "node-$1" "$dir" "$KUBE" "$RUNDIR/images/pause"
+  # whoever enters before would see the host's folders, and write there
+  wait_for 10 "mounts" "node-$1" test -e "$dir/mounted"
 }
 
 start_containerd() { # I

@@ -28,6 +28,7 @@ spawn() { # NAME COMMAND…: in the background, in a session of its own, with it
   local name=$1
   shift
   setsid "$@" >>"$LOG/$name.log" 2>&1 </dev/null 8>&- &
+  disown $! # bash need not report how it ends
   record "$name" $! || failed "$name" "ended at once"
 }
 
@@ -45,6 +46,7 @@ spawn_child() { # NAME COMMAND…: as spawn, where the command forks into a pid 
   local name=$1 child
   shift
   setsid "$@" >>"$LOG/$name.log" 2>&1 </dev/null 8>&- &
+  disown $!
   child=$(child_of $!) && record "$name" "$child" || failed "$name" "ended at once"
 }
 
