@@ -1,1 +1,30 @@
-//! What every Portolan program shares: watches, lease, admin server, events, shutdown.
+//! What every Portolan program shares: watches that feed the State, a work queue, leader election,
+//! Events, the admin server, logging, configuration and an orderly start and end.
+
+mod admin;
+mod args;
+mod backoff;
+mod client;
+mod config;
+mod exit;
+mod lease;
+mod log;
+mod problems;
+mod queue;
+mod recorder;
+mod store;
+mod watch;
+
+pub use admin::{Admin, Check};
+pub use args::CommonArgs;
+pub use backoff::Backoff;
+pub use client::{ClientError, connect};
+pub use config::ConfigError;
+pub use exit::{Failure, USAGE, run_program, shutdown_signal};
+pub use lease::{Election, Leadership, LeaseTimes};
+pub use log::{LogControl, LogFormat};
+pub use problems::Problems;
+pub use queue::{Queue, QueueMetrics};
+pub use recorder::{EventType, Recorder, Reference};
+pub use store::{Changes, Store};
+pub use watch::{Selection, Watches, explain};

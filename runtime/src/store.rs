@@ -1,0 +1,163 @@
+//! The State of a process, shared by those who feed it and those who read it.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+
+use portolan_core::{ChangeSet, Event, Kind, State, Watched};
+use tokio::sync::{Notify, watch};
+
+use crate::Check;
+
+/// The State, and who wants to hear of changes.
+#[derive(Clone, Default)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: RwLock<State>,
+    subscribers: Mutex<Vec<Weak<Subscriber>>>,
+    /// Moves whenever a list was completed.
+    lists: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Subscriber {
+    pending: Mutex<ChangeSet>,
+    wake: Notify,
+}
+
+impl Store {
+    /// An empty State.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The State as of now. Keep the guard short, and never across an `.await`.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in events of one kind and wakes the subscribers if they changed anything.
+    ///
+    /// Watches call it, and so does whoever wrote an object: the answer to a write goes in at once, so
+    /// that the next decision sees it. What the watch delivers later and older is ignored by the State.
+    pub fn apply<T: Watched>(&self, events: impl IntoIterator<Item = Event<T>>) {
+        let mut changes = ChangeSet::default();
+        let mut listed = false;
+        {
+            let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
+            for event in events {
+                listed |= matches!(event, Event::ListEnds);
+                state.apply(event, &mut changes);
+            }
+            // Handed over under the lock: a subscriber that starts at this moment either sees the
+            // objects in the State or gets them as a change, never neither.
+            if !changes.is_empty() {
+                self.hand_over(&changes);
+            }
+        }
+        if listed {
+            self.0.lists.send_modify(|lists| *lists += 1);
+        }
+    }
+
+    fn hand_over(&self, changes: &ChangeSet) {
+        let mut subscribers = self.0.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        subscribers.retain(|subscriber| {
+            let Some(subscriber) = subscriber.upgrade() else { return false };
+            subscriber.pending.lock().unwrap_or_else(PoisonError::into_inner).merge(changes);
+            subscriber.wake.notify_one();
+            true
+        });
+    }
+
+    /// Changes from now on. What the State holds already is not among them: read it first.
+    pub fn subscribe(&self) -> Changes {
+        let subscriber = Arc::new(Subscriber::default());
+        let mut subscribers = self.0.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        subscribers.push(Arc::downgrade(&subscriber));
+        Changes(subscriber)
+    }
+
+    /// Whether a list of each kind was ever complete.
+    pub fn synced(&self, kinds: &[Kind]) -> bool {
+        let state = self.read();
+        kinds.iter().all(|kind| state.synced(*kind))
+    }
+
+    /// A readiness check that names the kinds still to be listed.
+    pub fn check_synced(&self, kinds: &[Kind]) -> Check {
+        let state = self.read();
+        let missing: Vec<_> =
+            kinds.iter().filter(|kind| !state.synced(**kind)).map(|kind| kind.plural()).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("not listed yet: {}", missing.join(", "))) }
+    }
+
+    /// Waits until a list of each kind was complete.
+    pub async fn wait_synced(&self, kinds: &[Kind]) {
+        let mut lists = self.0.lists.subscribe();
+        while !self.synced(kinds) {
+            if lists.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Changes that a subscriber has not looked at yet, gathered into one set.
+pub struct Changes(Arc<Subscriber>);
+
+impl Changes {
+    /// Waits for changes and takes all there are.
+    pub async fn next(&mut self) -> ChangeSet {
+        loop {
+            let changes = self.take();
+            if !changes.is_empty() {
+                return changes;
+            }
+            self.0.wake.notified().await;
+        }
+    }
+
+    /// Takes the changes there are, possibly none.
+    pub fn take(&mut self) -> ChangeSet {
+        std::mem::take(&mut *self.0.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{Namespace, ObjectName};
+
+    use super::*;
+
+    fn namespace(name: &str) -> Event<Namespace> {
+        Event::Applied(serde_json::from_str(&format!(r#"{{"metadata": {{"name": "{name}"}}}}"#)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_gets_what_changed_since_it_last_looked() {
+        let store = Store::new();
+        store.apply([namespace("before")]);
+        let mut changes = store.subscribe();
+        assert!(changes.take().is_empty());
+        store.apply([namespace("a")]);
+        store.apply([namespace("b")]);
+        let set = changes.next().await;
+        assert_eq!(set.namespaces.iter().count(), 2);
+        assert!(changes.take().is_empty());
+    }
+
+    #[tokio::test]
+    async fn synced_after_an_empty_list() {
+        let store = Store::new();
+        let waiter = tokio::spawn({
+            let store = store.clone();
+            async move { store.wait_synced(&[Kind::Namespace]).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        store.apply::<Namespace>([Event::ListBegins, Event::ListEnds]);
+        waiter.await.unwrap();
+        assert!(store.read().namespaces.get(&ObjectName::cluster_scoped("a")).is_none());
+    }
+}
