@@ -1,0 +1,1 @@
+//! The controllers against a faulty API in virtual time, from one seed.
