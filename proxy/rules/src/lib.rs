@@ -1,1 +1,3 @@
 //! Node proxy decisions: state to intent to nftables plan, and the packet evaluator; pure.
+
+pub mod evaluate;
