@@ -1,5 +1,6 @@
 //! Changes as data: an ordered list of operations that the kernel carries out together or not at all.
 
+pub(crate) mod encode;
 mod operation;
 
 pub use operation::Operation;

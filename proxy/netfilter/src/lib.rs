@@ -1,12 +1,21 @@
 //! nf_tables and conntrack over netlink, without the nft program.
 //!
-//! [`model`] is what the kernel holds, as plain data; [`Batch`] is a change to it, also data.
+//! [`model`] is what the kernel holds, as plain data; a [`Batch`] is a change to it, also data; a
+//! [`Socket`] carries batches out and reads back what is there as a [`Ruleset`] of the same model.
 
 mod batch;
+mod codec;
+mod error;
 mod flags;
 pub mod model;
 mod ruleset;
+mod socket;
 pub mod userdata;
+mod wire;
 
 pub use batch::{Batch, Operation};
+pub use error::{Error, ErrorKind, Failure};
+pub use nix::errno::Errno;
 pub use ruleset::{Ruleset, SetContents};
+pub use socket::{Netfilter, Socket};
+pub use wire::Malformed;
