@@ -1,6 +1,6 @@
 //! Everything that a table holds.
 
-use crate::model::{Chain, Element, Rule, Set, Table};
+use crate::model::{Chain, Element, Expression, Rule, Set, Table};
 
 /// A table with its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,5 +46,33 @@ impl Ruleset {
     #[must_use]
     pub fn set(&self, name: &str) -> Option<&SetContents> {
         self.sets.iter().find(|contents| contents.set.name == name)
+    }
+}
+
+impl Ruleset {
+    /// The same without what the kernel gives and time changes (handles, remaining times, counts), with
+    /// chains, sets and elements in order of their names and keys: for comparison.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        self.table.handle = None;
+        self.chains.sort_by(|a, b| a.name.cmp(&b.name));
+        self.chains.iter_mut().for_each(|chain| chain.handle = None);
+        self.sets.sort_by(|a, b| a.set.name.cmp(&b.set.name));
+        for contents in &mut self.sets {
+            contents.set.handle = None;
+            contents.elements.iter_mut().for_each(|element| element.expiration = None);
+            contents.elements.sort_by(|a, b| (&a.key, a.flags).cmp(&(&b.key, b.flags)));
+        }
+        // A stable sort: the order within a chain is what counts.
+        self.rules.sort_by(|a, b| a.chain.cmp(&b.chain));
+        for rule in &mut self.rules {
+            rule.handle = None;
+            for expression in &mut rule.expressions {
+                if let Expression::Counter { packets, bytes } = expression {
+                    (*packets, *bytes) = (0, 0);
+                }
+            }
+        }
+        self
     }
 }

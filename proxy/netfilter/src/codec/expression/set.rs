@@ -112,7 +112,7 @@ pub(super) fn dynset(data: &[u8]) -> Option<Expression> {
         op,
         key: register(key)?,
         data: optional_register(data)?,
-        timeout: timeout.map(value::be64).map(|time| time.map(Duration::from_millis)).unwrap_or_default(),
+        timeout: timeout.and_then(value::be64).filter(|time| *time != 0).map(Duration::from_millis),
         invert: flags & DYNSET_INVERT != 0,
         expressions: expressions.map(|bytes| decode_expression(bytes).ok()).collect::<Option<_>>()?,
     })

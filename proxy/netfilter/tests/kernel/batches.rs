@@ -1,0 +1,1 @@
+//! How batches succeed and fail.

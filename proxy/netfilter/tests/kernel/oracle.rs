@@ -1,0 +1,1 @@
+//! What `nft` installs, read by our decoder.
