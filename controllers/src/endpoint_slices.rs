@@ -1,0 +1,15 @@
+//! EndpointSlices (discovery.k8s.io/v1) of Services with a selector.
+//!
+//! A Service has one set of slices per IP family and per set of ports that its pods resolve to. A
+//! slice belongs to this controller by the values of two labels, which are upstream's: slices that
+//! kube-controller-manager made are taken over as they are, under their names, and it can take over
+//! ours.
+
+mod desired;
+mod name;
+mod pack;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{MAX_ENDPOINTS, Observed, SliceContent, plan};

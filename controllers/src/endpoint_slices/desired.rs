@@ -1,0 +1,111 @@
+//! Endpoints that a Service should have, by family and set of ports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portolan_core::{Conditions, Endpoint, EndpointHints, EndpointPort, IpFamily, Node, Pod, Service};
+
+use crate::membership;
+
+/// Endpoints that resolve to the same ports.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// The ports, in the Service's order.
+    pub(super) ports: Vec<EndpointPort>,
+    /// Endpoints, in the order of the pods' names. May be empty: pods without an address of the family.
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// Sorted ports: what makes two slices or endpoints belong together.
+pub(super) type PortKey = Vec<EndpointPort>;
+
+pub(super) fn port_key(ports: &[EndpointPort]) -> PortKey {
+    let mut key = ports.to_vec();
+    key.sort();
+    key
+}
+
+/// Groups of one family.
+pub(super) fn groups<'n>(
+    service: &Service,
+    family: IpFamily,
+    pods: &[&Pod],
+    node: impl Fn(&str) -> Option<&'n Node>,
+    distribution: Option<Distribution>,
+) -> BTreeMap<PortKey, Group> {
+    let mut groups: BTreeMap<PortKey, Group> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| membership::publishable(pod)) {
+        let ports = membership::ports(service, pod);
+        let group = groups.entry(port_key(&ports)).or_default();
+        group.ports = ports;
+        let node = pod.node_name.as_deref().and_then(&node);
+        // A pod of a node that is gone is about to be removed too. Differs from upstream: there the
+        // Service then fails and is retried until the node comes; here the node's coming is the retry.
+        if node.is_none() && !service.publish_not_ready {
+            continue;
+        }
+        group.endpoints.extend(endpoint(service, family, pod, node, distribution));
+    }
+    groups
+}
+
+fn endpoint(
+    service: &Service,
+    family: IpFamily,
+    pod: &Pod,
+    node: Option<&Node>,
+    distribution: Option<Distribution>,
+) -> Option<Endpoint> {
+    let addresses: Vec<_> = pod.ips.iter().copied().filter(|ip| IpFamily::of(*ip) == family).collect();
+    let serving = pod.ready;
+    let terminating = pod.meta.deleting();
+    let ready = service.publish_not_ready || (serving && !terminating);
+    let zone = node.and_then(|node| node.zone.clone());
+    let hints = distribution.filter(|_| ready).map(|distribution| distribution.hints(zone.as_ref(), pod));
+    (!addresses.is_empty()).then(|| Endpoint {
+        addresses,
+        conditions: Conditions { ready: Some(ready), serving: Some(serving), terminating: Some(terminating) },
+        hostname: membership::hostname(service, pod),
+        target_ref: Some(membership::target_ref(pod)),
+        node_name: pod.node_name.clone(),
+        zone,
+        hints: hints.unwrap_or_default(),
+    })
+}
+
+/// `trafficDistribution` of a Service (KEP-4444, KEP-3015).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distribution {
+    /// `PreferSameZone`, or by its old name `PreferClose`.
+    SameZone,
+    /// `PreferSameNode`.
+    SameNode,
+}
+
+impl Distribution {
+    /// The distribution that a Service asks for. The annotation for topology aware hints overrides it.
+    ///
+    /// Differs from upstream: with that annotation no hints are computed (yet); they are removed, as
+    /// upstream removes them where it cannot compute them.
+    pub(super) fn of(service: &Service) -> Option<Self> {
+        let annotation = |key| service.meta.annotations.get(key).map(AsRef::as_ref);
+        let mode = annotation("service.kubernetes.io/topology-aware-hints")
+            .or_else(|| annotation("service.kubernetes.io/topology-mode"));
+        if matches!(mode, Some("Auto" | "auto")) {
+            return None;
+        }
+        match service.traffic_distribution.as_deref()? {
+            "PreferClose" | "PreferSameZone" => Some(Self::SameZone),
+            "PreferSameNode" => Some(Self::SameNode),
+            _ => None,
+        }
+    }
+
+    fn hints(self, zone: Option<&Arc<str>>, pod: &Pod) -> EndpointHints {
+        let node = pod.node_name.as_ref().filter(|_| self == Self::SameNode);
+        EndpointHints {
+            zones: zone.into_iter().cloned().collect(),
+            nodes: node.into_iter().cloned().collect(),
+        }
+    }
+}

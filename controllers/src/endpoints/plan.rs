@@ -1,0 +1,171 @@
+//! Which write, if any, brings the Endpoints of a Service up to date.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Labels, Pod, Service, Subset};
+use serde_json::{Map, Value, json};
+
+use super::subsets::{Packer, canonical, truncate};
+use crate::plan::{Because, Content, Plan, Target, Write, changes};
+use crate::{labels, membership};
+
+/// Most addresses that an Endpoints object holds; upstream's figure.
+pub const CAPACITY: usize = 1000;
+
+/// Annotation of an object that had to be cut down to [`CAPACITY`]; its value is [`TRUNCATED`].
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+const TRUNCATED: &str = "truncated";
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const MANAGER: &str = "endpoint-controller";
+/// Annotation of old leader election records, which are Endpoints without a Service.
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+
+impl Content for Vec<Subset> {
+    type Object = Endpoints;
+
+    fn fields(&self) -> Map<String, Value> {
+        Map::from_iter([("subsets".to_owned(), json!(self))])
+    }
+
+    fn summary(&self) -> String {
+        let ready: usize = self.iter().map(|subset| subset.addresses.len()).sum();
+        let not_ready: usize = self.iter().map(|subset| subset.not_ready_addresses.len()).sum();
+        format!("{ready} ready, {not_ready} not ready")
+    }
+}
+
+/// What to write so that the Endpoints say what the Service and its pods say.
+///
+/// `pods` are those that the Service selects. `existing` is the Endpoints object of the Service's
+/// name. Nothing is planned for Services whose endpoints are somebody else's (no selector, or type
+/// ExternalName), nor for objects that differ only in order.
+pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
+    let Some(service) = service else { return orphan(existing) };
+    if !service.has_managed_endpoints() {
+        return Plan::default();
+    }
+    let mut subsets = subsets(service, pods);
+    let truncated = truncate(&mut subsets, CAPACITY);
+    let (labels, problems) = labels::inherited(service, &[MANAGED_BY], &[(MANAGED_BY, MANAGER.into())]);
+    let annotate = |annotations: &Labels, time| {
+        let mut wanted = membership::annotated(annotations, time);
+        wanted.remove(OVER_CAPACITY);
+        if truncated {
+            wanted.insert(OVER_CAPACITY.into(), TRUNCATED.into());
+        }
+        wanted
+    };
+
+    let Some(existing) = existing else {
+        // The garbage collector removes a Service that is going together with what it owns.
+        let writes = if service.meta.deleting() {
+            Vec::new()
+        } else {
+            vec![Write::Create {
+                name: service.meta.object_name(),
+                labels,
+                annotations: annotate(&Labels::new(), service.meta.creation_timestamp),
+                owner: None,
+                content: subsets,
+            }]
+        };
+        return Plan { writes, problems };
+    };
+    let stored = canonical(&existing.subsets);
+    let capacity_told = existing.meta.annotations.get(OVER_CAPACITY).map(AsRef::as_ref);
+    let labels = changes(&existing.meta.labels, &labels);
+    let same = stored == canonical(&subsets);
+    if same && labels.is_empty() && (capacity_told == Some(TRUNCATED)) == truncated {
+        return Plan { writes: Vec::new(), problems };
+    }
+    let time = trigger(&subsets, &stored, pods);
+    Plan {
+        writes: vec![Write::Update {
+            target: Target::of(&existing.meta),
+            labels,
+            annotations: changes(&existing.meta.annotations, &annotate(&existing.meta.annotations, time)),
+            content: (!same).then_some(subsets),
+            adds: true,
+        }],
+        problems,
+    }
+}
+
+/// Endpoints without a Service. Differs from upstream, which removes any at its start: only those that
+/// carry the controller's mark go, because a user may make Endpoints before their Service; the API
+/// server itself removes the others together with a Service.
+fn orphan(existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
+    let ours = |existing: &&Endpoints| {
+        existing.meta.label(MANAGED_BY) == Some(MANAGER)
+            && !existing.meta.annotations.contains_key(LEADER)
+            && !existing.meta.deleting()
+    };
+    let delete = |existing: &Endpoints| Write::Delete {
+        target: Target::of(&existing.meta),
+        because: Because::ServiceGone,
+    };
+    Plan { writes: existing.filter(ours).map(delete).into_iter().collect(), problems: Vec::new() }
+}
+
+fn subsets(service: &Service, pods: &[&Pod]) -> Vec<Subset> {
+    let family = match (service.ip_families.first(), service.cluster_ips.first()) {
+        (Some(family), _) => Some(*family),
+        (None, Some(ip)) => Some(portolan_core::IpFamily::of(*ip)),
+        (None, None) => None,
+    };
+    let mut packer = Packer::default();
+    for pod in pods {
+        let leaving = pod.meta.deleting() && !service.publish_not_ready;
+        if leaving || !membership::publishable(pod) {
+            continue;
+        }
+        let ip = match family {
+            Some(family) => pod.ip(family),
+            None => pod.ips.first().copied(),
+        };
+        let Some(ip) = ip else { continue };
+        let address = EndpointAddress {
+            ip,
+            hostname: membership::hostname(service, pod),
+            node_name: pod.node_name.clone(),
+            target_ref: Some(membership::target_ref(pod)),
+        };
+        let ready = pod.ready || service.publish_not_ready;
+        if service.ports.is_empty() && service.headless {
+            packer.add(None, address, ready);
+            continue;
+        }
+        for port in membership::ports(service, pod) {
+            let port = EndpointsPort {
+                name: port.name,
+                protocol: port.protocol,
+                port: port.port,
+                app_protocol: port.app_protocol,
+            };
+            packer.add(Some(port), address.clone(), ready);
+        }
+    }
+    packer.finish()
+}
+
+/// Earliest change of readiness among the pods that come in or change sides.
+fn trigger(wanted: &[Subset], stored: &[Subset], pods: &[&Pod]) -> Option<Timestamp> {
+    fn entries(subsets: &[Subset]) -> impl Iterator<Item = (&EndpointAddress, bool)> {
+        subsets.iter().flat_map(|subset| {
+            let ready = subset.addresses.iter().map(|address| (address, true));
+            ready.chain(subset.not_ready_addresses.iter().map(|address| (address, false)))
+        })
+    }
+    let uid = |address: &EndpointAddress| -> Option<Arc<str>> {
+        address.target_ref.as_ref().map(|target| target.uid.clone())
+    };
+    let stored: HashSet<_> = entries(stored).map(|(address, ready)| (uid(address), ready)).collect();
+    let times = membership::readiness_times(pods);
+    entries(wanted)
+        .map(|(address, ready)| (uid(address), ready))
+        .filter(|entry| !stored.contains(entry))
+        .filter_map(|(uid, _)| times.get(&uid?).copied())
+        .min()
+}

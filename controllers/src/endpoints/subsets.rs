@@ -1,0 +1,98 @@
+//! Subsets in one canonical form, whatever order and grouping they are given in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_core::{EndpointAddress, EndpointsPort, Subset};
+
+/// Which addresses a port has, and whether they are ready.
+type Addresses = BTreeMap<(IpAddr, Arc<str>), (EndpointAddress, bool)>;
+
+/// Collects (port, address, readiness) and groups the ports that have the same addresses.
+#[derive(Default)]
+pub(super) struct Packer {
+    /// `None` = the address itself, without a port (headless Services may have none).
+    ports: BTreeMap<Option<EndpointsPort>, Addresses>,
+}
+
+impl Packer {
+    /// Adds an address. One that is there twice, for the same pod, counts as not ready if either says so.
+    pub(super) fn add(&mut self, port: Option<EndpointsPort>, address: EndpointAddress, ready: bool) {
+        let uid = address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
+        let addresses = self.ports.entry(port).or_default();
+        let (_, all_ready) = addresses.entry((address.ip, uid)).or_insert((address, true));
+        *all_ready &= ready;
+    }
+
+    /// The subsets: sorted, and no two with the same addresses.
+    pub(super) fn finish(self) -> Vec<Subset> {
+        let mut groups: BTreeMap<Vec<(EndpointAddress, bool)>, BTreeSet<Option<EndpointsPort>>> =
+            BTreeMap::new();
+        for (port, addresses) in self.ports {
+            groups.entry(addresses.into_values().collect()).or_default().insert(port);
+        }
+        groups
+            .into_iter()
+            .map(|(addresses, ports)| {
+                let of = |ready: bool| {
+                    let these = addresses.iter().filter(|(_, is)| *is == ready);
+                    these.map(|(address, _)| address.clone()).collect()
+                };
+                Subset {
+                    addresses: of(true),
+                    not_ready_addresses: of(false),
+                    ports: ports.into_iter().flatten().collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Stored subsets in canonical form, to be compared with planned ones.
+pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
+    let mut packer = Packer::default();
+    for subset in subsets {
+        let ports: Vec<_> = if subset.ports.is_empty() {
+            vec![None]
+        } else {
+            subset.ports.iter().cloned().map(Some).collect()
+        };
+        for (list, ready) in [(&subset.addresses, true), (&subset.not_ready_addresses, false)] {
+            for address in list {
+                for port in &ports {
+                    packer.add(port.clone(), address.clone(), ready);
+                }
+            }
+        }
+    }
+    packer.finish()
+}
+
+/// Cuts the subsets down to `capacity` addresses and tells whether that was necessary. An address
+/// counts once in each subset, as upstream counts.
+///
+/// Ready addresses come first; the class that does not fit is shared among the subsets in proportion,
+/// rounded up, and the last one gets what is left. Differs from upstream: a subset that this empties is
+/// dropped, since the API server refuses the whole object for it.
+pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize) -> bool {
+    let ready: usize = subsets.iter().map(|subset| subset.addresses.len()).sum();
+    let not_ready: usize = subsets.iter().map(|subset| subset.not_ready_addresses.len()).sum();
+    if ready + not_ready <= capacity {
+        return false;
+    }
+    let cut_ready = ready > capacity;
+    let (room, total) = if cut_ready { (capacity, ready) } else { (capacity - ready, not_ready) };
+    let mut left = room;
+    for subset in subsets.iter_mut() {
+        let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let share = (list.len() * room).div_ceil(total).min(left);
+        list.truncate(share);
+        left -= list.len();
+        if cut_ready {
+            subset.not_ready_addresses.clear();
+        }
+    }
+    subsets.retain(|subset| !subset.addresses.is_empty() || !subset.not_ready_addresses.is_empty());
+    true
+}

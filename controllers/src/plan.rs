@@ -1,0 +1,220 @@
+//! What a controller means to write: data that can be compared and printed, and that nothing is done
+//! for until the shell carries it out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use portolan_core::{Labels, Meta, ObjectName, OwnerReference, Problem, Watched};
+use serde_json::{Map, Value, json};
+
+/// Label or annotation changes: a new value, or `None` to remove the key.
+pub type Changes = BTreeMap<Arc<str>, Option<Arc<str>>>;
+
+/// Writes in the order in which they are to be made, and what was set aside while deciding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan<C> {
+    /// Writes. The first ones only take endpoints away; see [`Write::rank`].
+    pub writes: Vec<Write<C>>,
+    /// Parts of the Service that cannot be used.
+    pub problems: Vec<Problem>,
+}
+
+impl<C> Default for Plan<C> {
+    fn default() -> Self {
+        Self { writes: Vec::new(), problems: Vec::new() }
+    }
+}
+
+impl<C> Plan<C> {
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+impl<C: Content> fmt::Display for Plan<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.writes.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (index, write) in self.writes.iter().enumerate() {
+            write!(f, "{}{write}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of an object that a controller decides.
+pub trait Content: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The kind of object.
+    type Object: Watched;
+
+    /// The top-level fields, beside `metadata`, as the API spells them.
+    fn fields(&self) -> Map<String, Value>;
+
+    /// What it says, in a few words.
+    fn summary(&self) -> String;
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write<C> {
+    /// Make an object that must not exist yet.
+    Create {
+        /// Name.
+        name: ObjectName,
+        /// Labels.
+        labels: Labels,
+        /// Annotations.
+        annotations: Labels,
+        /// The object that takes this one with it when it goes.
+        owner: Option<OwnerReference>,
+        /// Content.
+        content: C,
+    },
+    /// Change an object that must be as it was seen.
+    Update {
+        /// The object, as it was seen.
+        target: Target,
+        /// Labels to set and remove.
+        labels: Changes,
+        /// Annotations to set and remove; others are left alone.
+        annotations: Changes,
+        /// New content; `None` = as it is.
+        content: Option<C>,
+        /// Whether it adds endpoints, or only takes away.
+        adds: bool,
+    },
+    /// Remove an object that must be as it was seen.
+    Delete {
+        /// The object, as it was seen.
+        target: Target,
+        /// Why.
+        because: Because,
+    },
+}
+
+/// An object as it was seen; a write that names it fails when it has changed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name.
+    pub name: ObjectName,
+    /// Uid.
+    pub uid: Arc<str>,
+    /// Version.
+    pub resource_version: u64,
+}
+
+impl Target {
+    /// The object with that metadata.
+    pub fn of(meta: &Meta) -> Self {
+        Self { name: meta.object_name(), uid: meta.uid.clone(), resource_version: meta.resource_version }
+    }
+}
+
+/// Why an object is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Its endpoints are gone.
+    Emptied,
+    /// Its endpoints are elsewhere by now: remove it after that is written.
+    Moved,
+    /// Its Service is not there. A view that lags could say so of a Service that is, so whoever
+    /// carries the write out asks the API first.
+    ServiceGone,
+}
+
+impl<C> Write<C> {
+    /// Place in the order of a plan's writes: what only takes endpoints away (a client that still
+    /// reaches them fails), then what adds, then what was moved (so that a Service never lacks an
+    /// endpoint that it has).
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Delete { because: Because::Emptied | Because::ServiceGone, .. } => 0,
+            Self::Update { adds: false, .. } => 0,
+            Self::Update { .. } | Self::Create { .. } => 1,
+            Self::Delete { because: Because::Moved, .. } => 2,
+        }
+    }
+
+    /// Name of the object.
+    pub fn name(&self) -> &ObjectName {
+        match self {
+            Self::Create { name, .. } => name,
+            Self::Update { target, .. } | Self::Delete { target, .. } => &target.name,
+        }
+    }
+
+    /// `create`, `update` or `delete`.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+        }
+    }
+}
+
+impl<C: Content> Write<C> {
+    /// Body of the request: the object for a create, a JSON merge patch (RFC 7386) for an update,
+    /// DeleteOptions for a delete. Updates and deletes carry what was seen as preconditions.
+    pub fn body(&self) -> Value {
+        let (api_version, kind) = (C::Object::KIND.api_version(), C::Object::KIND.as_str());
+        match self {
+            Self::Create { name, labels, annotations, owner, content } => {
+                let mut metadata = json!({"namespace": name.namespace, "name": name.name, "labels": labels});
+                if !annotations.is_empty() {
+                    metadata["annotations"] = json!(annotations);
+                }
+                if let Some(owner) = owner {
+                    metadata["ownerReferences"] = json!([owner]);
+                }
+                let mut body = content.fields();
+                body.insert("apiVersion".to_owned(), api_version.into());
+                body.insert("kind".to_owned(), kind.into());
+                body.insert("metadata".to_owned(), metadata);
+                Value::Object(body)
+            }
+            Self::Update { target, labels, annotations, content, .. } => {
+                let mut metadata = json!({"resourceVersion": target.resource_version.to_string()});
+                if !labels.is_empty() {
+                    metadata["labels"] = json!(labels);
+                }
+                if !annotations.is_empty() {
+                    metadata["annotations"] = json!(annotations);
+                }
+                let mut body = content.as_ref().map(Content::fields).unwrap_or_default();
+                body.insert("metadata".to_owned(), metadata);
+                Value::Object(body)
+            }
+            Self::Delete { target, .. } => json!({
+                "apiVersion": "v1", "kind": "DeleteOptions",
+                "preconditions": {"uid": target.uid, "resourceVersion": target.resource_version.to_string()},
+            }),
+        }
+    }
+}
+
+impl<C: Content> fmt::Display for Write<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.operation(), self.name())?;
+        match self {
+            Self::Create { content, .. } | Self::Update { content: Some(content), .. } => {
+                write!(f, " ({})", content.summary())
+            }
+            Self::Update { .. } => f.write_str(" (labels)"),
+            Self::Delete { .. } => Ok(()),
+        }
+    }
+}
+
+/// What turns `current` into `wanted`.
+pub(crate) fn changes(current: &Labels, wanted: &Labels) -> Changes {
+    let removed = current.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), None));
+    let set = wanted
+        .iter()
+        .filter(|(key, value)| current.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), Some(value.clone())));
+    removed.chain(set).collect()
+}
