@@ -164,7 +164,7 @@ fn object<T: Watched>(namespace: &str, name: &str, body: &str, labels: &str) -> 
 /// Records as `TYPE DATA`, separated by ` | `; with the owner where it is not the name asked for;
 /// additional ones after `+`. Times to live and SOA records are checked, not shown.
 fn render(answer: &Answer) -> String {
-    let mut parts: Vec<String> = answer.chain.iter().map(|record| named(record)).collect();
+    let mut parts: Vec<String> = answer.chain.iter().map(named).collect();
     match &answer.outcome {
         Outcome::Records { answer: records, additional } => {
             parts.extend(records.iter().map(|record| {

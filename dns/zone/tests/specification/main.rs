@@ -1,6 +1,8 @@
 //! The zone against Kubernetes DNS-Based Service Discovery 1.1.0, filed by its sections, and against
 //! what CoreDNS answers beyond it. The objects are those of CoreDNS' own handler tests.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod cluster;
 mod malformed;
 mod negative;
