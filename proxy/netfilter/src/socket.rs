@@ -157,12 +157,18 @@ impl Socket {
             w.text(codec::SET_NAME, set);
         };
         let question = question("list elements", message::GET_ELEMENTS, table.family.number(), &body);
-        let lists = self.collect(&question, &|message| codec::decode_elements(message).map(Some))?;
-        // A hash table that is resized while it is walked shows elements twice (rhashtable_walk_next).
-        let mut seen = HashSet::new();
-        let mut elements: Vec<Element> = lists.into_iter().flatten().collect();
-        elements.retain(|element| seen.insert((element.key.clone(), element.flags)));
-        Ok(elements)
+        for _ in 0..ATTEMPTS {
+            let lists = self.collect(&question, &|message| codec::decode_elements(message).map(Some))?;
+            let elements: Vec<Element> = lists.into_iter().flatten().collect();
+            let distinct: HashSet<_> = elements.iter().map(|e| (&e.key, &e.key_end, e.flags)).collect();
+            // Between two parts of a dump the kernel skips as many elements as it has shown (nft_rhash_walk).
+            // A hash table that grew meanwhile has another order: as many elements are missing as were shown
+            // twice, and no flag tells.
+            if distinct.len() == elements.len() {
+                return Ok(elements);
+            }
+        }
+        Err(Error::Unstable)
     }
 
     /// Everything that a table holds, as of one moment; none if there is no such table.

@@ -25,8 +25,12 @@ enum ByteOrder {
 pub fn of_set(key: &KeyType, data: Option<&SetData>) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_u32(&mut bytes, KEY_BYTE_ORDER, order_of(key) as u32);
-    if let Some(SetData::Value(data)) = data {
-        put_u32(&mut bytes, DATA_BYTE_ORDER, order_of(data) as u32);
+    let data_order = data.map(|data| match data {
+        SetData::Value(data) => order_of(data),
+        SetData::Verdict => ByteOrder::Invalid,
+    });
+    if let Some(order) = data_order {
+        put_u32(&mut bytes, DATA_BYTE_ORDER, order as u32);
     }
     bytes
 }

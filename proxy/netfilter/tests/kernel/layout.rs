@@ -220,8 +220,7 @@ fn guards(rule: &mut impl FnMut(&str, &[&[Expression]])) {
     rule("guard", &[&l4(6), &[payload(PayloadBase::Transport, 2, 2, KEY), range]]);
     let mark = [Expression::Immediate { dest: KEY, data: vec![0, 0x40, 0, 0].into() }];
     rule("guard", &[&mark, &[Expression::MetaSet { key: MetaKey::Mark, source: KEY }]]);
-    let verdict = |verdict| Expression::Immediate { dest: Register::VERDICT, data: Data::Verdict(verdict) };
-    use portolan_netfilter::model::Data;
+    let verdict = |verdict: Verdict| Expression::Immediate { dest: Register::VERDICT, data: verdict.into() };
     for end in [Verdict::Return, Verdict::Jump("refuse".to_owned()), Verdict::Accept, Verdict::Drop] {
         rule("guard", &[&[verdict(end)]]);
     }
@@ -268,10 +267,8 @@ fn the_layout_comes_back_as_it_was_sent() {
         for (read, sent) in read.rules.iter().zip(&sent.rules) {
             assert_eq!(read, sent);
         }
-        assert_eq!(read.sets, sent.sets);
         assert_eq!(read, sent);
         let listing = nft_listing();
-        println!("{listing}");
         for expected in EXPECTED {
             assert!(listing.contains(expected), "no {expected:?} in\n{listing}");
         }
@@ -279,4 +276,21 @@ fn the_layout_comes_back_as_it_was_sent() {
 }
 
 /// Lines of the listing.
-const EXPECTED: &[&str] = &["meta priority set ip daddr . meta l4proto . th dport map @frontends"];
+const EXPECTED: &[&str] = &[
+    "type ipv4_addr . inet_proto . inet_service : classid",
+    "elements = { 10.96.0.1 . tcp . 80 : 0:3 }",
+    "10.96.0.1 . tcp . 80 . 0x00000002 : 0:3e9 }",
+    "elements = { 0:3e9 : 10.0.0.7 . 8080 }",
+    "elements = { 0:3 : goto lb3 }",
+    "elements = { 192.168.0.0/16 . 80 }",
+    "meta priority set ip daddr . meta l4proto . th dport map @frontends",
+    "meta priority vmap @classes",
+    "meta priority set ip daddr . meta l4proto . th dport . numgen random mod 3 map @slots",
+    "dnat ip to meta priority map @endpoints",
+    "meta priority set ip daddr . meta l4proto . th dport . ip saddr map @affinity goto affhit",
+    "update @affinity { ip daddr . meta l4proto . th dport . ip saddr timeout 3s : meta priority } dnat ip to",
+    "delete @affinity { ip daddr . meta l4proto . th dport . ip saddr : none }",
+    "ct status dnat ct original ip daddr . meta l4proto . ct original proto-dst @hairpin masquerade fully-random",
+    "ct state new fib daddr type local notrack",
+    "reject with tcp reset",
+];
