@@ -2,7 +2,7 @@
 # Taking a cluster away, whether it was ended properly or its `up` was killed at any point.
 
 clean_up() {
-  local name file pid try cgroup
+  local name file pid try
   # what writes pid files is known by them; -9, as nothing of its state is kept
   for file in "$RUN"/*.pid; do
     [ -e "$file" ] || continue
@@ -20,15 +20,7 @@ clean_up() {
   done
   for name in $(namespaces); do ip netns del "$name"; done
 
-  # the last process of a container may leave its cgroup a moment later
-  for cgroup in /sys/fs/cgroup/"$PREFIX" /sys/fs/cgroup/*/"$PREFIX"; do
-    [ -d "$cgroup" ] || continue
-    for ((try = 0; try < 50; try++)); do
-      find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
-      [ -d "$cgroup" ] || break
-      sleep 0.05
-    done
-  done
+  remove_cgroups "$PREFIX"
   # nothing is mounted here outside the nodes' own namespaces, but an rm must not find out otherwise
   if grep -q " $RUNDIR/" /proc/self/mounts; then echo "$RUNDIR holds mounts, nothing was removed" >&2; exit 1; fi
   rm -rf "$RUNDIR"/{etcd,apiserver,nodes,images,run,env,settings,tokens.csv,service-account.key,objects.yaml,kubeconfig} "$RUNDIR"/*.kubeconfig

@@ -13,16 +13,18 @@ in_node() { # I COMMAND…: as a process of the node (the child of nsenter)
 start_node() { # I
   local dir
   dir=$(node_dir "$1")
-  mkdir -p "$dir"/{lib/containerd,lib/kubelet,log,cni}
+  mkdir -p "$dir"/{lib/containerd,lib/kubelet,log,cni,cgroup}
   touch "$dir/kube"
   rm -f "$dir/mounted"
   write_containerd_config "$1" > "$dir/containerd.toml"
   write_cni_config "$1" > "$dir/cni/portolan.conflist"
   write_kubelet_config > "$dir/kubelet.yaml"
+  remove_cgroups "$PREFIX/node-$1" # of pods that a killed node had
+  make_cgroups "$PREFIX/node-$1"
   # a slave of the host's mounts: what the host unmounts later is not held here, and nothing made here shows there
   spawn_child "node-$1" nsenter --net="/run/netns/$(node_ns "$1")" \
     unshare --mount --uts --ipc --pid --fork --kill-child --propagation slave --mount-proc \
-    bash "$HERE/lib/node-init" "node-$1" "$dir" "$KUBE" "$RUNDIR/images/pause"
+    bash "$HERE/lib/node-init" "node-$1" "$dir" "$KUBE" "$RUNDIR/images/pause" "$PREFIX/node-$1"
   # whoever enters before would see the host's folders, and write there
   wait_for 10 "mounts" "node-$1" test -e "$dir/mounted"
 }
@@ -108,7 +110,6 @@ clusterDNS: ["$CLUSTER_DNS"]
 resolvConf: /dev/null
 # several kubelets share one machine and its cgroups, of either version
 cgroupDriver: cgroupfs
-cgroupRoot: /$PREFIX
 failCgroupV1: false
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
