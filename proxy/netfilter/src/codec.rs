@@ -7,6 +7,8 @@ mod expression;
 mod rule;
 mod set;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use chain::{NAME as CHAIN_NAME, decode_chain, encode_chain};
 pub(crate) use element::{

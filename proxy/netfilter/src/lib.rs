@@ -2,9 +2,11 @@
 //!
 //! [`model`] is what the kernel holds, as plain data; a [`Batch`] is a change to it, also data; a
 //! [`Socket`] carries batches out and reads back what is there as a [`Ruleset`] of the same model.
+//! [`conntrack`] lists and deletes flows.
 
 mod batch;
 mod codec;
+pub mod conntrack;
 mod error;
 mod flags;
 pub mod model;

@@ -5,7 +5,6 @@ mod batch;
 mod connection;
 mod dump;
 
-pub(crate) use answer::answer;
 pub(crate) use connection::Connection;
 pub(crate) use dump::{Progress, Question, ask, read};
 
@@ -14,7 +13,7 @@ use std::collections::HashSet;
 use crate::batch::encode::SUBSYSTEM;
 use crate::codec::{self, message};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Chain, Element, Rule, Set, Table, TableId};
+use crate::model::{Chain, Element, Family, Rule, Set, SetFlags, Table, TableId};
 use crate::ruleset::SetContents;
 use crate::wire::{Malformed, Message, Writer, value};
 use crate::{Batch, Ruleset};
@@ -104,7 +103,7 @@ impl Socket {
     /// If they cannot be read.
     pub fn tables(&mut self) -> Result<Vec<Table>, Error> {
         let question = question("list tables", message::GET_TABLE, 0, &|_| {});
-        self.collect(&question, &|message| match crate::model::Family::from_number(message.family()) {
+        self.collect(&question, &|message| match Family::from_number(message.family()) {
             Some(_) => codec::decode_table(message).map(Some),
             None => Ok(None),
         })
@@ -149,17 +148,13 @@ impl Socket {
 
     /// The elements of a set or map, in no particular order.
     ///
+    /// Of a set that rules change, those that come and go while it is read may be missed.
+    ///
     /// # Errors
     /// If they cannot be read, of kind [`ErrorKind::Missing`] if there is no such set.
     pub fn elements(&mut self, table: &TableId, set: &str) -> Result<Vec<Element>, Error> {
-        let body = |w: &mut Writer| {
-            w.text(codec::TABLE_NAME, &table.name);
-            w.text(codec::SET_NAME, set);
-        };
-        let question = question("list elements", message::GET_ELEMENTS, table.family.number(), &body);
         for _ in 0..ATTEMPTS {
-            let lists = self.collect(&question, &|message| codec::decode_elements(message).map(Some))?;
-            let elements: Vec<Element> = lists.into_iter().flatten().collect();
+            let elements = self.dump_elements(table, set)?;
             let distinct: HashSet<_> = elements.iter().map(|e| (&e.key, &e.key_end, e.flags)).collect();
             // Between two parts of a dump the kernel skips as many elements as it has shown (nft_rhash_walk).
             // A hash table that grew meanwhile has another order: as many elements are missing as were shown
@@ -169,6 +164,24 @@ impl Socket {
             }
         }
         Err(Error::Unstable)
+    }
+
+    /// The elements of a set that packets change: never quite those of one moment, hence once, each once.
+    fn moving_elements(&mut self, table: &TableId, set: &str) -> Result<Vec<Element>, Error> {
+        let mut elements = self.dump_elements(table, set)?;
+        let mut seen = HashSet::new();
+        elements.retain(|element| seen.insert((element.key.clone(), element.key_end.clone(), element.flags)));
+        Ok(elements)
+    }
+
+    fn dump_elements(&mut self, table: &TableId, set: &str) -> Result<Vec<Element>, Error> {
+        let body = |w: &mut Writer| {
+            w.text(codec::TABLE_NAME, &table.name);
+            w.text(codec::SET_NAME, set);
+        };
+        let question = question("list elements", message::GET_ELEMENTS, table.family.number(), &body);
+        let lists = self.collect(&question, &|message| codec::decode_elements(message).map(Some))?;
+        Ok(lists.into_iter().flatten().collect())
     }
 
     /// Everything that a table holds, as of one moment; none if there is no such table.
@@ -197,7 +210,11 @@ impl Socket {
         let chains = self.chains(id)?;
         let mut sets = Vec::new();
         for set in self.sets(id)? {
-            let elements = self.elements(id, &set.name)?;
+            let elements = if set.flags.contains(SetFlags::EVAL) {
+                self.moving_elements(id, &set.name)?
+            } else {
+                self.elements(id, &set.name)?
+            };
             sets.push(SetContents { set, elements });
         }
         Ok(Some(Ruleset { table, chains, sets, rules: self.rules(id)? }))

@@ -2,6 +2,7 @@
 //! and fail without.
 
 mod batches;
+mod flows;
 mod layout;
 mod namespace;
 mod oracle;
