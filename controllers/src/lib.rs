@@ -1,14 +1,25 @@
 //! Endpoints and EndpointSlices from ready pods.
 //!
 //! What to write is decided by pure functions ([`endpoints::plan`], [`endpoint_slices::plan`]) from the
-//! objects that the program watches; the shell carries the plans out.
+//! objects that the program watches; [`run`] carries the plans out. [`program`] is the whole program
+//! with its watches and its lease.
+//!
+//! RBAC: get, list and watch pods, services, nodes, endpoints, endpointslices; create, patch and delete
+//! endpoints and endpointslices; create `endpoints/restricted`; update `services/finalizers` (slices
+//! block the deletion of the Service that owns them); create events; get, create and update leases.
 
+mod args;
 pub mod endpoint_slices;
 pub mod endpoints;
 mod labels;
 mod membership;
 mod plan;
+mod program;
+mod run;
 #[cfg(test)]
 mod testing;
 
+pub use args::{Args, Controller};
 pub use plan::{Because, Changes, Content, Plan, Target, Write};
+pub use program::program;
+pub use run::{Context, KINDS, run};

@@ -1,0 +1,99 @@
+//! The shell: brings the API server's objects in line with the plans.
+//!
+//! Each controller has a queue of Services and workers that take from it. A worker makes the plan from
+//! the State, carries it out, and puts the API server's answers into the State at once, so that the
+//! next plan of the Service sees what this one wrote, whatever the watch delivers when.
+
+mod dispatch;
+mod metrics;
+mod observe;
+mod set_aside;
+mod worker;
+mod write;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::Client;
+use portolan_core::Kind;
+use portolan_runtime::{Admin, Leadership, Queue, QueueMetrics, Recorder, Store};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::args::Controller;
+use dispatch::Queues;
+use metrics::Metrics;
+use observe::{EndpointSlicesOf, EndpointsOf};
+use set_aside::SetAside;
+use worker::{Shared, work};
+use write::Writer;
+
+/// Kinds that the store must be fed with.
+pub const KINDS: [Kind; 5] = [Kind::Service, Kind::Pod, Kind::Node, Kind::EndpointSlice, Kind::Endpoints];
+
+/// Workers of a controller: Services that are written for at the same time.
+const WORKERS: usize = 8;
+/// Pauses of a Service whose write failed.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the controllers run with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Fed by somebody else with [`KINDS`].
+    pub store: Store,
+    /// Takes Events about Services.
+    pub recorder: Recorder,
+    /// Asked before every write.
+    pub leadership: Leadership,
+    /// Which controllers to run.
+    pub controllers: BTreeSet<Controller>,
+    /// Metrics of the queues `endpoint` and `endpoint_slice`.
+    pub queues: QueueMetrics,
+    /// Takes the controllers' metrics.
+    pub admin: Admin,
+}
+
+/// Runs the controllers until shutdown; returns when no write is under way any more.
+pub async fn run(context: Context, shutdown: CancellationToken) {
+    let Context { client, store, recorder, leadership, controllers, queues, admin } = context;
+    let queue = |name, controller| {
+        controllers.contains(&controller).then(|| Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE))
+    };
+    let queues = Queues {
+        endpoints: queue("endpoint", Controller::Endpoints),
+        slices: queue("endpoint_slice", Controller::EndpointSlices),
+    };
+    let shared = Shared {
+        writer: Writer { client, store: store.clone(), leadership: leadership.clone() },
+        store: store.clone(),
+        leadership,
+        set_aside: SetAside::new(&admin, recorder.clone()),
+        recorder,
+        metrics: Metrics::new(&admin),
+    };
+    let changes = store.subscribe();
+    tokio::select! {
+        () = store.wait_synced(&KINDS) => {}
+        () = shutdown.cancelled() => return,
+    }
+    queues.add_all(&store);
+    info!(services = store.read().services.len(), "synced");
+
+    let mut tasks = JoinSet::new();
+    for _ in 0..WORKERS {
+        if let Some(queue) = &queues.endpoints {
+            tasks.spawn(work(EndpointsOf, shared.clone(), queue.clone(), shutdown.clone()));
+        }
+        if let Some(queue) = &queues.slices {
+            tasks.spawn(work(EndpointSlicesOf, shared.clone(), queue.clone(), shutdown.clone()));
+        }
+    }
+    tokio::select! {
+        () = queues.follow(changes, &store) => {}
+        () = shutdown.cancelled() => {}
+    }
+    while tasks.join_next().await.is_some() {}
+}

@@ -1,0 +1,83 @@
+//! What a plan is made from, out of the State.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portolan_core::{EndpointSlice, Node, ObjectName, Pod, Service, Subset};
+use portolan_runtime::Store;
+
+use crate::endpoint_slices::{Observed, SliceContent};
+use crate::plan::{Content, Plan};
+use crate::{endpoint_slices, endpoints};
+
+/// A controller, to a worker.
+pub(super) trait Planner: Copy + Send + Sync + 'static {
+    /// What it writes.
+    type Content: Content;
+    /// Name in metrics and logs.
+    const NAME: &'static str;
+    /// Reasons of Events about writes that failed: create, then update and delete. Upstream's.
+    const REASONS: [&'static str; 2];
+
+    /// The plan for a Service, as the State is now.
+    fn plan(self, store: &Store, service: &ObjectName) -> Plan<Self::Content>;
+}
+
+/// Keeps Endpoints.
+#[derive(Clone, Copy)]
+pub(super) struct EndpointsOf;
+
+/// Keeps EndpointSlices.
+#[derive(Clone, Copy)]
+pub(super) struct EndpointSlicesOf;
+
+impl Planner for EndpointsOf {
+    type Content = Vec<Subset>;
+    const NAME: &'static str = "endpoints";
+    const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
+
+    fn plan(self, store: &Store, name: &ObjectName) -> Plan<Self::Content> {
+        // The guard is let go before the plan is made: a big Service must not hold up the watches.
+        let (service, pods, existing) = {
+            let state = store.read();
+            let pods: Vec<Arc<Pod>> = state.pods_of(name).cloned().collect();
+            (state.services.get(name).cloned(), pods, state.endpoints.get(name).cloned())
+        };
+        let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
+        endpoints::plan(service.as_deref(), &pods, existing.as_deref())
+    }
+}
+
+impl Planner for EndpointSlicesOf {
+    type Content = SliceContent;
+    const NAME: &'static str = "endpointslices";
+    const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
+
+    fn plan(self, store: &Store, name: &ObjectName) -> Plan<Self::Content> {
+        let service: Option<Arc<Service>>;
+        let pods: Vec<Arc<Pod>>;
+        let slices: Vec<Arc<EndpointSlice>>;
+        let nodes: HashMap<Arc<str>, Arc<Node>>;
+        {
+            let state = store.read();
+            service = state.services.get(name).cloned();
+            pods = state.pods_of(name).cloned().collect();
+            slices = state.slices_of(name).cloned().collect();
+            let names = pods.iter().filter_map(|pod| pod.node_name.clone());
+            let node = |name: Arc<str>| {
+                Some((name.clone(), state.nodes.get(&ObjectName::cluster_scoped(name))?.clone()))
+            };
+            nodes = names.filter_map(node).collect();
+        }
+        let taken =
+            |slice: &str| store.read().slices.get(&ObjectName::new(name.namespace.clone(), slice)).is_some();
+        endpoint_slices::plan(&Observed {
+            name,
+            service: service.as_deref(),
+            pods: pods.iter().map(AsRef::as_ref).collect(),
+            slices: slices.iter().map(AsRef::as_ref).collect(),
+            node: &|name| nodes.get(name).map(AsRef::as_ref),
+            taken: &taken,
+        })
+    }
+}

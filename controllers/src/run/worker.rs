@@ -1,0 +1,117 @@
+//! Takes Services from a queue and brings their objects in line.
+
+use std::time::{Duration, Instant};
+
+use portolan_core::{Kind, ObjectName};
+use portolan_runtime::{EventType, Leadership, Queue, Recorder, Reference, Store};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::metrics::Metrics;
+use super::observe::Planner;
+use super::set_aside::SetAside;
+use super::write::{WriteError, Writer};
+use crate::plan::Write;
+
+/// Pause of a Service whose object the API server finds invalid. Any change of the Service or its pods
+/// comes through at once; this is only for servers that change their mind.
+const INVALID_PAUSE: Duration = Duration::from_secs(300);
+/// Pause of a Service while the API server cannot be reached, and of the worker that found out: that
+/// bounds the tries, however many Services wait, and no Service waits long after the server is back.
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+const WORKER_PAUSE: Duration = Duration::from_millis(250);
+
+/// What workers share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) writer: Writer,
+    pub(super) store: Store,
+    pub(super) leadership: Leadership,
+    pub(super) recorder: Recorder,
+    pub(super) set_aside: SetAside,
+    pub(super) metrics: Metrics,
+}
+
+/// Works until shutdown, and only while this process leads; a write that was begun is ended.
+pub(super) async fn work<P: Planner>(
+    planner: P,
+    mut shared: Shared,
+    queue: Queue<ObjectName>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let next = async {
+            shared.leadership.acquired().await;
+            queue.next().await
+        };
+        let service = tokio::select! {
+            service = next => service,
+            () = shutdown.cancelled() => return,
+        };
+        let began = Instant::now();
+        let Err(error) = shared.sync(planner, &service).await else {
+            shared.metrics.synced(P::NAME, "success");
+            queue.done(&service, began.elapsed());
+            continue;
+        };
+        let result = if error == WriteError::Stale { "stale" } else { "error" };
+        shared.metrics.synced(P::NAME, result);
+        let pause = match error {
+            WriteError::Busy(pause) => Some(pause),
+            WriteError::Invalid(_) => Some(INVALID_PAUSE),
+            WriteError::Unavailable(_) => Some(UNAVAILABLE_PAUSE),
+            // No worker takes it before this process leads again.
+            WriteError::NotLeading => Some(Duration::ZERO),
+            _ => None,
+        };
+        let pause = queue.retry(&service, pause);
+        debug!(controller = P::NAME, %service, %error, ?pause, "not written, trying again");
+        if matches!(error, WriteError::Unavailable(_) | WriteError::Busy(_)) {
+            tokio::select! {
+                () = tokio::time::sleep(WORKER_PAUSE) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Makes the plan and carries it out up to the first write that fails: what comes later may rest on
+    /// it, and the next plan starts from what was reached.
+    async fn sync<P: Planner>(&self, planner: P, service: &ObjectName) -> Result<(), WriteError> {
+        let plan = planner.plan(&self.store, service);
+        self.set_aside.report(P::NAME, service, self.uid(service).as_ref(), &plan.problems);
+        for write in &plan.writes {
+            let outcome = self.writer.carry_out(service, write).await;
+            let result = outcome.as_ref().map_or_else(WriteError::label, |()| "success");
+            self.metrics.wrote(P::NAME, write.operation(), result);
+            match outcome {
+                Ok(()) => debug!(controller = P::NAME, %write, "written"),
+                Err(WriteError::NamespaceGoes) => {}
+                Err(error) => {
+                    self.complain::<P>(service, write, &error);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells people about failures that they can do something about.
+    fn complain<P: Planner>(&self, service: &ObjectName, write: &Write<P::Content>, error: &WriteError) {
+        if !matches!(error, WriteError::Invalid(_) | WriteError::Denied(..)) {
+            return;
+        }
+        warn!(controller = P::NAME, %service, %write, %error, "cannot write");
+        if let Some(uid) = self.uid(service) {
+            let reason = P::REASONS[usize::from(write.operation() != "create")];
+            let reference = Reference::of(Kind::Service, service.clone(), uid);
+            let text = format!("{} {}: {error}", write.operation(), write.name());
+            self.recorder.record(&reference, EventType::Warning, reason, "Write", &text);
+        }
+    }
+
+    fn uid(&self, service: &ObjectName) -> Option<std::sync::Arc<str>> {
+        self.store.read().services.get(service).map(|service| service.meta.uid.clone())
+    }
+}
