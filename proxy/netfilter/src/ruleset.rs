@@ -1,5 +1,7 @@
 //! Everything that a table holds.
 
+use crate::Batch;
+use crate::batch::Operation;
 use crate::model::{Chain, Element, Expression, Rule, Set, Table};
 
 /// A table with its contents.
@@ -29,6 +31,24 @@ impl Ruleset {
     #[must_use]
     pub const fn new(table: Table) -> Self {
         Self { table, chains: Vec::new(), sets: Vec::new(), rules: Vec::new() }
+    }
+
+    /// The batch that installs it where there is no such table: chains, sets with their elements, then rules.
+    #[must_use]
+    pub fn install(&self) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(self.table.clone());
+        batch.extend(self.chains.iter().cloned().map(Operation::from));
+        for contents in &self.sets {
+            batch.push(contents.set.clone());
+            batch.push(Operation::AddElements {
+                table: self.table.id.clone(),
+                set: contents.set.name.clone(),
+                elements: contents.elements.clone(),
+            });
+        }
+        batch.extend(self.rules.iter().cloned().map(Operation::from));
+        batch
     }
 
     /// The rules of a chain in order.

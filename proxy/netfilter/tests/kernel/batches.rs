@@ -4,7 +4,7 @@ use portolan_netfilter::model::{
     Chain, DataType, Element, Expression, Family, KeyType, Register, Rule, Set, SetData, Table, TableFlags,
     TableId, Verdict,
 };
-use portolan_netfilter::{Batch, Error, ErrorKind, Operation, Socket};
+use portolan_netfilter::{Batch, Error, ErrorKind, Memory, Netfilter, Operation, Socket};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
@@ -117,45 +117,53 @@ fn replacing_an_element_is_delete_and_add_in_one_batch() {
 #[test]
 fn every_operation_on_rules_chains_and_sets() {
     in_namespace(|| {
-        let mut socket = Socket::open().expect("socket");
-        let mut batch = base();
-        batch.push(verdict(Verdict::Accept)).push(verdict(Verdict::Drop)).push(add(elements(0..9, 1)));
-        socket.send(&batch).expect("base");
-        let handles = |socket: &mut Socket| -> Vec<u64> {
-            socket.rules(&table()).expect("rules").iter().filter_map(|rule| rule.handle).collect()
-        };
-        let order = |socket: &mut Socket| -> Vec<Verdict> {
-            let rules = socket.rules(&table()).expect("rules");
-            let verdicts = rules.iter().filter_map(|rule| match rule.expressions.as_slice() {
-                [Expression::Immediate { data, .. }] => data.verdict().cloned(),
-                _ => None,
-            });
-            verdicts.collect()
-        };
-        let old = handles(&mut socket);
-        let batch = Batch::from(vec![
-            Operation::InsertRule { rule: verdict(Verdict::Continue), before: None },
-            Operation::InsertRule { rule: verdict(Verdict::Return), before: Some(old[1]) },
-            Operation::ReplaceRule(Rule { handle: Some(old[1]), ..verdict(Verdict::Accept) }),
-            Operation::DeleteRule { table: table(), chain: "chain".to_owned(), handle: old[0] },
-            Operation::FlushSet { table: table(), set: "map".to_owned() },
-        ]);
-        socket.send(&batch).expect("changes");
-        assert_eq!(order(&mut socket), [Verdict::Continue, Verdict::Return, Verdict::Accept]);
-        assert_eq!(socket.elements(&table(), "map").expect("elements"), []);
-        let batch = Batch::from(vec![
-            Operation::FlushChain { table: table(), chain: "chain".to_owned() },
-            Operation::DeleteChain { table: table(), chain: "chain".to_owned() },
-            Operation::DeleteSet { table: table(), set: "map".to_owned() },
-        ]);
-        socket.send(&batch).expect("removal");
-        let rest = socket.ruleset(&table()).expect("read").expect("table");
-        assert_eq!((rest.chains.len(), rest.sets.len(), rest.rules.len()), (0, 0, 0));
-        socket.send(&vec![Operation::DeleteTable(table())].into()).expect("delete");
-        assert_eq!(socket.ruleset(&table()).expect("read"), None);
-        let error = socket.sets(&table()).expect_err("no table");
-        assert_eq!(error.kind(), ErrorKind::Missing, "{error}");
+        every_operation(&mut Socket::open().expect("socket"));
+        every_operation(&mut Memory::new());
     });
+}
+
+fn every_operation(netfilter: &mut dyn Netfilter) {
+    let mut batch = base();
+    batch.push(verdict(Verdict::Accept)).push(verdict(Verdict::Drop)).push(add(elements(0..9, 1)));
+    netfilter.apply(&batch).expect("base");
+    let read = |netfilter: &mut dyn Netfilter| netfilter.ruleset(&table()).expect("read").expect("table");
+    let old: Vec<u64> = read(netfilter).rules.iter().filter_map(|rule| rule.handle).collect();
+    let batch = Batch::from(vec![
+        Operation::InsertRule { rule: verdict(Verdict::Continue), before: None },
+        Operation::InsertRule { rule: verdict(Verdict::Return), before: Some(old[1]) },
+        Operation::ReplaceRule(Rule { handle: Some(old[1]), ..verdict(Verdict::Accept) }),
+        Operation::DeleteRule { table: table(), chain: "chain".to_owned(), handle: old[0] },
+        Operation::FlushSet { table: table(), set: "map".to_owned() },
+    ]);
+    netfilter.apply(&batch).expect("changes");
+    let changed = read(netfilter);
+    let rules: Vec<_> = changed.rules.iter().map(|rule| rule.expressions.clone()).collect();
+    let expected = [Verdict::Continue, Verdict::Return, Verdict::Accept];
+    assert_eq!(rules, expected.map(|end| verdict(end).expressions));
+    assert_eq!(changed.sets[0].elements, []);
+    let refused = |netfilter: &mut dyn Netfilter, operation: Operation, kind: ErrorKind| {
+        let error = netfilter.apply(&vec![operation].into()).expect_err("refused");
+        assert_eq!(error.kind(), kind, "{error}");
+    };
+    refused(netfilter, delete(elements(3..4, 0)), ErrorKind::Missing);
+    refused(netfilter, verdict(Verdict::Jump("absent".to_owned())).into(), ErrorKind::Missing);
+    let set = "absent".to_owned();
+    refused(netfilter, Operation::FlushSet { table: table(), set }, ErrorKind::Missing);
+    netfilter.apply(&vec![Chain::regular(table(), "target").into()].into()).expect("chain");
+    netfilter.apply(&vec![verdict(Verdict::Jump("target".to_owned())).into()].into()).expect("jump");
+    let chain = "target".to_owned();
+    refused(netfilter, Operation::DeleteChain { table: table(), chain }, ErrorKind::Busy);
+    let batch = Batch::from(vec![
+        Operation::FlushChain { table: table(), chain: "chain".to_owned() },
+        Operation::DeleteChain { table: table(), chain: "chain".to_owned() },
+        Operation::DeleteChain { table: table(), chain: "target".to_owned() },
+        Operation::DeleteSet { table: table(), set: "map".to_owned() },
+    ]);
+    netfilter.apply(&batch).expect("removal");
+    let rest = read(netfilter);
+    assert_eq!((rest.chains.len(), rest.sets.len(), rest.rules.len()), (0, 0, 0));
+    netfilter.apply(&vec![Operation::DeleteTable(table())].into()).expect("delete");
+    assert_eq!(netfilter.ruleset(&table()).expect("read"), None);
 }
 
 #[test]

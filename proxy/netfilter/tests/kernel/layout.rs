@@ -7,7 +7,7 @@ use portolan_netfilter::model::{
     Element, Expression, Family, FibFlags, FibResult, Hook, KeyType, MetaKey, NatFlags, NatKind, NumgenKind,
     PayloadBase, Register, RegisterPair, Reject, Rule, Set, SetData, SetFlags, Table, TableId, Verdict,
 };
-use portolan_netfilter::{Batch, Operation, Ruleset, Socket};
+use portolan_netfilter::{Memory, Netfilter, Ruleset, Socket};
 
 use crate::namespace::{in_namespace, nft_listing};
 
@@ -239,35 +239,21 @@ fn masquerade(rule: &mut impl FnMut(&str, &[&[Expression]])) {
     rule("masquerade", &[&dnat, &frontend, &[masquerade]]);
 }
 
-/// The batch that installs a ruleset.
-pub(crate) fn install(ruleset: &Ruleset) -> Batch {
-    let mut batch = Batch::new();
-    batch.push(ruleset.table.clone());
-    batch.extend(ruleset.chains.iter().cloned().map(Operation::from));
-    for contents in &ruleset.sets {
-        batch.push(contents.set.clone());
-        batch.push(Operation::AddElements {
-            table: ruleset.table.id.clone(),
-            set: contents.set.name.clone(),
-            elements: contents.elements.clone(),
-        });
-    }
-    batch.extend(ruleset.rules.iter().cloned().map(Operation::from));
-    batch
-}
-
 #[test]
 fn the_layout_comes_back_as_it_was_sent() {
     in_namespace(|| {
         let sent = layout();
         let mut socket = Socket::open().expect("socket");
-        socket.send(&install(&sent)).expect("install");
+        socket.send(&sent.install()).expect("install");
         let read = socket.ruleset(&sent.table.id).expect("read").expect("the table");
         let (read, sent) = (read.canonical(), sent.canonical());
         for (read, sent) in read.rules.iter().zip(&sent.rules) {
             assert_eq!(read, sent);
         }
         assert_eq!(read, sent);
+        let mut memory = Memory::new();
+        memory.apply(&sent.install()).expect("the stand-in takes it too");
+        assert_eq!(memory.table(&sent.table.id).cloned().map(Ruleset::canonical), Some(sent));
         let listing = nft_listing();
         for expected in EXPECTED {
             assert!(listing.contains(expected), "no {expected:?} in\n{listing}");

@@ -6,7 +6,6 @@ use std::time::Duration;
 use portolan_netfilter::model::{DataType, Expression, Family, KeyType, Set, SetData, SetFlags, TableId};
 use portolan_netfilter::{Batch, Ruleset, Socket};
 
-use crate::layout::install;
 use crate::namespace::{in_namespace, nft_listing, run};
 
 const SCRIPT: &str = "
@@ -74,7 +73,7 @@ fn what_nft_installs_can_be_read_removed_and_installed_again() {
         assert_eq!(Vec::from_iter(unknown), ["exthdr", "limit", "log", "quota", "redir"]);
         let mut again = Batch::new();
         again.push(portolan_netfilter::Operation::DeleteTable(made.table.id.clone()));
-        again.extend(install(&made).operations);
+        again.extend(made.install().operations);
         socket.send(&again).expect("install again");
         assert_eq!(read(&mut socket).canonical(), made.canonical());
         assert_eq!(without_times(&nft_listing()), without_times(&before));
