@@ -1,0 +1,102 @@
+//! Programs that are killed, and an API server that is away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use portolan_e2e::{Background, Cluster, wait_until};
+
+use crate::workload::{address, published, scale, settle};
+
+/// Traffic of every kind, from a pod on each node: an established connection, and new ones by address.
+fn traffic(cluster: &Cluster, duration: &str) -> Result<Vec<Background>> {
+    let target = address(cluster, "my-svc")?;
+    let (page, echo) = (format!("http://{target}:80/"), format!("{target}:81"));
+    let datagram = format!("{target}:82");
+    let mut clients = Vec::new();
+    for pod in ["client-1", "client-2"] {
+        clients
+            .push(cluster.start_client(pod, &["load", &page, "--duration", duration, "--interval", "5ms"])?);
+        clients.push(
+            cluster
+                .start_client(pod, &["flow", "tcp", &echo, "--duration", duration, "--interval", "20ms"])?,
+        );
+        clients.push(
+            cluster.start_client(
+                pod,
+                &["flow", "udp", &datagram, "--duration", duration, "--interval", "50ms"],
+            )?,
+        );
+    }
+    Ok(clients)
+}
+
+fn all_answered(clients: Vec<Background>) -> Result<u64> {
+    let mut answered = 0;
+    for client in clients {
+        answered += client.finish()?.all_answered()?.ok;
+    }
+    Ok(answered)
+}
+
+/// Each program killed (-9) and started again while traffic runs.
+pub(crate) fn restarts(cluster: &Cluster) -> Result<()> {
+    for name in ["controllers", "dns", "proxy-1", "proxy-2"] {
+        let clients = traffic(cluster, "8s")?;
+        std::thread::sleep(Duration::from_secs(2));
+        cluster.kill(name, "KILL")?;
+        std::thread::sleep(Duration::from_secs(1));
+        cluster.restart(name)?;
+        let answered = all_answered(clients)?;
+        println!("    {name} killed and started again: {answered} answers, none missing");
+    }
+    // Each does its work again: a new endpoint gets through all of them.
+    scale(cluster, 4)?;
+    wait_until(Duration::from_secs(40), || published(cluster, 4))?;
+    let report = cluster.client(
+        "client-1",
+        &["get", "http://my-svc.e2e.svc.cluster.local:80/", "--count", "200", "--new-connections"],
+    )?;
+    ensure!(report.all_answered()?.by_server.len() == 4);
+    settle(cluster)
+}
+
+/// The API server away for 60 s: traffic and names go on; what changed meanwhile is taken up.
+pub(crate) fn api_server(cluster: &Cluster) -> Result<()> {
+    let target = address(cluster, "my-svc")?;
+    let established = ["flow", "tcp", &format!("{target}:81"), "--duration", "70s", "--interval", "100ms"];
+    let established = cluster.start_client_on("node-1", &established)?;
+    cluster.kill("apiserver", "KILL")?;
+    let outcome = away(cluster, &target);
+    cluster.restart("apiserver")?;
+    outcome?;
+    established.finish()?.all_answered()?;
+    wait_until(Duration::from_secs(60), || scale(cluster, 5))?;
+    wait_until(Duration::from_secs(90), || published(cluster, 5))?;
+    wait_until(Duration::from_secs(10), || {
+        let name = "http://my-svc.e2e.svc.cluster.local:80/";
+        let report = cluster
+            .client("client-2", &["get", name, "--count", "200", "--new-connections"])?
+            .all_answered()?;
+        ensure!(report.by_server.len() == 5, "{:?}", report.by_server);
+        Ok(())
+    })?;
+    settle(cluster)
+}
+
+/// `kubectl exec` needs the API server, so the clients run on the nodes.
+fn away(cluster: &Cluster, target: &str) -> Result<()> {
+    let page = format!("http://{target}:80/");
+    let server = format!("@{}", cluster.variable("CLUSTER_DNS")?);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        let at = began.elapsed().as_secs();
+        for node in ["node-1", "node-2"] {
+            let report =
+                cluster.client_on(node, &["load", &page, "--duration", "2s", "--interval", "10ms"])?;
+            report.all_answered().with_context(|| format!("{node}, after {at} s"))?;
+            let answer = cluster.enter(node, &["dig", "+short", &server, "my-svc.e2e.svc.cluster.local"])?;
+            ensure!(answer.trim() == target, "{node}, after {at} s: DNS answered {answer:?}");
+        }
+    }
+    Ok(())
+}

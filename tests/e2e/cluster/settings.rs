@@ -1,0 +1,157 @@
+//! Bad input: objects and settings.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use portolan_e2e::{Cluster, wait_until};
+
+use crate::workload::address;
+
+/// What a real API server lets through and still cannot be used, beside Services that must go on.
+pub(crate) fn malformed(cluster: &Cluster) -> Result<()> {
+    // A Service that names a target port which no pod has; slices of others with odd contents.
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {name: odd, namespace: e2e}
+spec: {selector: {app: web}, ports: [{name: a, port: 80, targetPort: no-such-port}, {name: b, port: 81, targetPort: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: foreign, namespace: e2e}
+spec: {ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: foreign-names, namespace: e2e, labels: {kubernetes.io/service-name: foreign}}
+addressType: FQDN
+endpoints: [{addresses: [example.com]}]
+ports: [{name: http, port: 8080}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: foreign-empty, namespace: e2e, labels: {kubernetes.io/service-name: foreign}}
+addressType: IPv4
+endpoints: [{addresses: ["192.0.2.1"], conditions: {ready: false}}]
+ports: [{name: http}]
+"#,
+    )?;
+    wait_until(Duration::from_secs(10), || {
+        let target = address(cluster, "odd")?;
+        let report = cluster.client(
+            "client-1",
+            &["get", &format!("http://{target}:81/"), "--count", "30", "--new-connections"],
+        )?;
+        ensure!(report.all_answered()?.by_server.len() == 3);
+        Ok(())
+    })?;
+    let target = address(cluster, "foreign")?;
+    let output = cluster
+        .exec("client-1", &["portolan-test-server", "connect", &format!("{target}:80"), "--timeout", "3s"])?;
+    ensure!(String::from_utf8_lossy(&output.stdout).contains("refused"), "no usable endpoint: {output:?}");
+    let target = address(cluster, "my-svc")?;
+    cluster
+        .client("client-2", &["get", &format!("http://{target}:80/"), "--count", "30", "--new-connections"])?
+        .all_answered()?;
+    cluster.kubectl(&[
+        "delete",
+        "-n",
+        "e2e",
+        "service/odd",
+        "service/foreign",
+        "endpointslice/foreign-names",
+        "endpointslice/foreign-empty",
+    ])?;
+    Ok(())
+}
+
+/// Runs a program of ours in the control plane's namespace; its exit status and its last line.
+fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Result<(String, String)> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let program = target.join("release").join(program).display().to_string();
+    let words: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
+    let script = format!("timeout 10 {program} {} 2>&1; echo \"status $?\"", words.join(" "));
+    let text = cluster.enter("cp", &["sh", "-c", &script])?;
+    let (output, status) = text.trim_end().rsplit_once("status ").context("no status")?;
+    Ok((status.to_owned(), output.trim().to_owned()))
+}
+
+/// Each wrong setting: one clear line that names it, and status 64.
+pub(crate) fn refused(cluster: &Cluster) -> Result<()> {
+    let kubeconfig = cluster.variable("KUBECONFIG")?.to_owned();
+    let listen = format!("{}:53", cluster.variable("CP_IP")?);
+    let cases: &[(&str, &[&str], &str)] = &[
+        ("portolan-controllers", &["--no-such-flag"], "--no-such-flag"),
+        ("portolan-controllers", &["--kubeconfig", "/nonexistent"], "/nonexistent"),
+        ("portolan-controllers", &["--kubeconfig", &kubeconfig, "--controllers", "nonsense"], "nonsense"),
+        ("portolan-dns", &["--kubeconfig", &kubeconfig, "--listen", "nonsense"], "--listen"),
+        ("portolan-dns", &["--kubeconfig", &kubeconfig, "--listen", &listen], &listen),
+        (
+            "portolan-proxy",
+            &["--kubeconfig", &kubeconfig, "--node-name", "x", "--mode", "nonsense"],
+            "--mode",
+        ),
+        (
+            "portolan-proxy",
+            &["--kubeconfig", &kubeconfig, "--node-name", "x", "--mode", "nftables", "--cluster-cidr", "x"],
+            "--cluster-cidr",
+        ),
+        ("portolan-proxy", &["--kubeconfig", &kubeconfig, "--node-name", "x", "--mode", "ipvs"], "ipvs"),
+    ];
+    for (program, arguments, named) in cases {
+        let (status, output) = run(cluster, program, arguments)?;
+        ensure!(status == "64", "{program} {arguments:?}: status {status}: {output}");
+        let last = output.lines().last().context("no output")?;
+        ensure!(last.contains(named), "{program} {arguments:?}: {named:?} is not named: {output}");
+        ensure!(output.lines().count() <= 3, "{program} {arguments:?}: not one clear line: {output}");
+    }
+    unreachable(cluster)?;
+    unprivileged(cluster, &kubeconfig)
+}
+
+/// An API server that is not there, or that does not know us, is a matter of patience: the program says so in
+/// one line, is not ready, and goes on trying.
+fn unreachable(cluster: &Cluster) -> Result<()> {
+    let kubeconfig = std::fs::read_to_string(cluster.variable("KUBECONFIG")?)?;
+    let nobody = kubeconfig.lines().map(|line| match line.find("token:") {
+        Some(at) => format!("{}token: nonsense", &line[..at]),
+        None => line.to_owned(),
+    });
+    let nobody: Vec<_> = nobody.collect();
+    let gone = kubeconfig.replace(":6443", ":1");
+    for (name, text, want) in
+        [("nobody", nobody.join("\n"), "401"), ("gone", gone, "cannot reach the API server")]
+    {
+        let file = std::env::temp_dir().join(format!("portolan-e2e-{name}.kubeconfig"));
+        std::fs::write(&file, text)?;
+        let path = file.display().to_string();
+        let (status, output) =
+            run(cluster, "portolan-dns", &["--kubeconfig", &path, "--listen", "127.0.0.1:5353"])?;
+        std::fs::remove_file(&file)?;
+        ensure!(status == "124", "{name}: ended with {status}: {output}");
+        ensure!(output.contains(want), "{name}: {want:?} is not said: {output}");
+        ensure!(output.lines().count() < 20, "{name}: says it over and over: {output}");
+    }
+    Ok(())
+}
+
+/// The proxy without CAP_NET_ADMIN.
+fn unprivileged(cluster: &Cluster, kubeconfig: &str) -> Result<()> {
+    ensure!(Command::new("setpriv").arg("--version").output().is_ok(), "no setpriv");
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let program = target.join("release/portolan-proxy").display().to_string();
+    let script = format!(
+        "setpriv --bounding-set -net_admin --inh-caps -net_admin timeout 10 {program} --kubeconfig {kubeconfig} --node-name x --mode nftables 2>&1; echo \"status $?\""
+    );
+    let text = cluster.enter("cp", &["sh", "-c", &script])?;
+    ensure!(
+        text.contains("CAP_NET_ADMIN") && !text.contains("status 0") && !text.contains("status 124"),
+        "{text}"
+    );
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The cluster: started by `tests/cluster/up`, spoken to through its scripts.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::Report;
+
+/// IP families of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 only.
+    Ipv4,
+    /// IPv4 and IPv6.
+    Dual,
+}
+
+/// A running cluster of two nodes; it is taken away when this is dropped.
+pub struct Cluster {
+    scripts: PathBuf,
+    directory: PathBuf,
+    variables: HashMap<String, String>,
+    keep: bool,
+}
+
+impl Cluster {
+    /// Starts a cluster with Portolan's release binaries. With `PORTOLAN_KEEP_CLUSTER` set it stays.
+    pub fn up(family: Family) -> Result<Self> {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/")?.join("cluster");
+        let name = match family {
+            Family::Ipv4 => "ipv4",
+            Family::Dual => "dual",
+        };
+        let directory = std::env::temp_dir().join(format!("portolan-e2e-{name}"));
+        let mut cluster = Self {
+            scripts,
+            directory,
+            variables: HashMap::new(),
+            keep: std::env::var_os("PORTOLAN_KEEP_CLUSTER").is_some(),
+        };
+        let status = cluster.script("up").args(["--family", name]).status()?;
+        if !status.success() {
+            bail!("tests/cluster/up failed");
+        }
+        let text = std::fs::read_to_string(cluster.directory.join("env"))?;
+        let words = text.split_whitespace().filter_map(|word| word.split_once('='));
+        cluster.variables = words
+            .map(|(name, value)| (name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
+            .collect();
+        Ok(cluster)
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(self.scripts.join(name));
+        command.arg("--dir").arg(&self.directory);
+        command
+    }
+
+    /// A variable of the cluster's `env` file.
+    pub fn variable(&self, name: &str) -> Result<&str> {
+        self.variables.get(name).map(String::as_str).with_context(|| format!("the cluster has no {name}"))
+    }
+
+    /// Runs kubectl and returns what it prints.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        printed(self.script("kubectl").args(arguments).output()?, &format!("kubectl {}", arguments.join(" ")))
+    }
+
+    /// Runs kubectl and returns what it prints as JSON.
+    pub fn get(&self, arguments: &[&str]) -> Result<Value> {
+        let mut all = vec!["get", "-o", "json"];
+        all.extend(arguments);
+        Ok(serde_json::from_str(&self.kubectl(&all)?)?)
+    }
+
+    /// Applies manifests.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        let mut child = self
+            .script("kubectl")
+            .args(["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("no standard input")?.write_all(manifests.as_bytes())?;
+        printed(child.wait_with_output()?, "kubectl apply").map(|_| ())
+    }
+
+    /// Runs a command in a pod of namespace `e2e`; its output, whatever its exit status.
+    pub fn exec(&self, pod: &str, command: &[&str]) -> Result<Output> {
+        let output = self.script("kubectl").args(["exec", "-n", "e2e", pod, "--"]).args(command).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        if error.contains("error dialing backend") || error.contains("unable to upgrade connection") {
+            bail!("kubectl exec {pod}: {error}");
+        }
+        Ok(output)
+    }
+
+    /// Runs a client command of the test server in a pod.
+    pub fn client(&self, pod: &str, arguments: &[&str]) -> Result<Report> {
+        let mut command = vec!["portolan-test-server"];
+        command.extend(arguments);
+        report(&self.exec(pod, &command)?, &format!("{pod}: {}", arguments.join(" ")))
+    }
+
+    /// Runs a client command of the test server on a node (`node-1`), the control plane (`cp`) or outside (`wire`).
+    pub fn client_on(&self, place: &str, arguments: &[&str]) -> Result<Report> {
+        let output = self.script("enter").arg(place).arg(test_server()?).args(arguments).output()?;
+        report(&output, &format!("{place}: {}", arguments.join(" ")))
+    }
+
+    /// Starts a client command in a pod that goes on while the test does other things.
+    pub fn start_client(&self, pod: &str, arguments: &[&str]) -> Result<Background> {
+        let child = self
+            .script("kubectl")
+            .args(["exec", "-n", "e2e", pod, "--", "portolan-test-server"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Background { child, what: format!("{pod}: {}", arguments.join(" ")) })
+    }
+
+    /// Starts a client command on a node that goes on while the test does other things.
+    pub fn start_client_on(&self, place: &str, arguments: &[&str]) -> Result<Background> {
+        let mut command = self.script("enter");
+        command.arg(place).arg(test_server()?).args(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        Ok(Background { child, what: format!("{place}: {}", arguments.join(" ")) })
+    }
+
+    /// Runs a command in a network namespace of the cluster and returns what it prints.
+    pub fn enter(&self, place: &str, command: &[&str]) -> Result<String> {
+        printed(
+            self.script("enter").arg(place).args(command).output()?,
+            &format!("{place}: {}", command.join(" ")),
+        )
+    }
+
+    /// Kills a program of the cluster.
+    pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
+        printed(self.script("kill").args([name, signal]).output()?, &format!("kill {name}")).map(|_| ())
+    }
+
+    /// Starts a program of the cluster, after killing it (-9) if it runs.
+    pub fn restart(&self, name: &str) -> Result<()> {
+        printed(self.script("restart").arg(name).output()?, &format!("restart {name}")).map(|_| ())
+    }
+
+    /// What a program logged.
+    pub fn log(&self, name: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(Path::new(self.variable("LOG_DIR")?).join(format!("{name}.log")))?)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.keep {
+            println!("the cluster stays: tests/cluster/kubectl --dir {} …", self.directory.display());
+        } else if !self.script("down").status().is_ok_and(|status| status.success()) {
+            eprintln!("tests/cluster/down failed");
+        }
+    }
+}
+
+/// A command that runs beside the test.
+pub struct Background {
+    child: Child,
+    what: String,
+}
+
+impl Background {
+    /// Waits for its end.
+    pub fn finish(self) -> Result<Report> {
+        report(&self.child.wait_with_output()?, &self.what)
+    }
+}
+
+/// The test server's program for this machine.
+fn test_server() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let found = std::fs::read_dir(&target)?
+        .filter_map(|entry| Some(entry.ok()?.path().join("release/portolan-test-server")))
+        .find(|path| path.is_file());
+    found.context("no static portolan-test-server; tests/run builds it")
+}
+
+fn printed(output: Output, what: &str) -> Result<String> {
+    if !output.status.success() {
+        bail!(
+            "{what}: {} {}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn report(output: &Output, what: &str) -> Result<Report> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    Report::parse(&text).with_context(|| format!("{what}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Tries until something holds; the last reason why it does not is the error.
+pub fn wait_until<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if began.elapsed() > limit => {
+                return Err(error).with_context(|| format!("not within {} s", limit.as_secs()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
