@@ -1,35 +1,68 @@
 //! A table with the rules that the proxy uses: installed, read back, equal, and listed by `nft`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portolan_netfilter::model::{
     BitwiseOp, Chain, ChainKind, CompareOp, CtDirection, CtKey, CtState, CtStatus, DataType, DynsetOp,
-    Element, Expression, Family, FibFlags, FibResult, Hook, KeyType, MetaKey, NatFlags, NatKind, NumgenKind,
-    PayloadBase, Register, RegisterPair, Reject, Rule, Set, SetData, SetFlags, Table, TableId, Verdict,
+    Element, ElementFlags, Expression, Family, FibFlags, FibResult, Hook, KeyType, MetaKey, NatFlags,
+    NatKind, NumgenKind, PayloadBase, Register, RegisterPair, Reject, Rule, Set, SetData, SetFlags, Table,
+    TableId, Verdict,
 };
-use portolan_netfilter::{Memory, Netfilter, Ruleset, Socket};
+use portolan_netfilter::{Memory, Netfilter, Ruleset, SetContents, Socket};
 
 use crate::namespace::{in_namespace, nft_listing};
+
+/// Where values lie. IPv6 fills the register file to its last word.
+#[derive(Clone, Copy)]
+struct Words {
+    family: Family,
+    proto: Register,
+    port: Register,
+    fourth: Register,
+    class: Register,
+    id: Register,
+    address: Register,
+    address_port: Register,
+}
+
+const IP: Words = Words {
+    family: Family::Ip,
+    proto: PROTO,
+    port: PORT,
+    fourth: Register::word(3),
+    class: Register::word(4),
+    id: Register::word(8),
+    address: Register::word(9),
+    address_port: Register::word(10),
+};
+
+const IP6: Words = Words {
+    family: Family::Ip6,
+    proto: Register::word(4),
+    port: Register::word(5),
+    fourth: Register::word(6),
+    class: Register::word(10),
+    id: Register::word(10),
+    address: Register::word(11),
+    address_port: Register::word(15),
+};
 
 const KEY: Register = Register::word(0);
 const PROTO: Register = Register::word(1);
 const PORT: Register = Register::word(2);
-const FOURTH: Register = Register::word(3);
-const CLASS: Register = Register::word(4);
-const ID: Register = Register::word(8);
-const ADDRESS: Register = Register::word(9);
-const ADDRESS_PORT: Register = Register::word(10);
 
 fn payload(base: PayloadBase, offset: u32, length: u32, dest: Register) -> Expression {
     Expression::Payload { base, offset, length, dest }
 }
 
 /// Loads destination address, protocol and destination port.
-fn tuple() -> Vec<Expression> {
+fn tuple(w: Words) -> Vec<Expression> {
+    let (offset, length) = if w.family == Family::Ip { (16, 4) } else { (24, 16) };
     vec![
-        payload(PayloadBase::Network, 16, 4, KEY),
-        Expression::Meta { key: MetaKey::L4Proto, dest: PROTO },
-        payload(PayloadBase::Transport, 2, 2, PORT),
+        payload(PayloadBase::Network, offset, length, KEY),
+        Expression::Meta { key: MetaKey::L4Proto, dest: w.proto },
+        payload(PayloadBase::Transport, 2, 2, w.port),
     ]
 }
 
@@ -49,34 +82,35 @@ fn numgen(modulus: u32, dest: Register) -> Expression {
     Expression::Numgen { kind: NumgenKind::Random, modulus, offset: 0, dest }
 }
 
-fn dnat() -> Vec<Expression> {
+fn dnat(w: Words) -> Vec<Expression> {
     vec![
-        priority(ID),
-        lookup("endpoints", ID, ADDRESS),
+        priority(w.id),
+        lookup("endpoints", w.id, w.address),
         Expression::Nat {
             kind: NatKind::Destination,
-            family: Family::Ip,
-            address: Some(RegisterPair::from(ADDRESS)),
-            port: Some(RegisterPair::from(ADDRESS_PORT)),
+            family: w.family,
+            address: Some(RegisterPair::from(w.address)),
+            port: Some(RegisterPair::from(w.address_port)),
             flags: NatFlags::NONE,
         },
     ]
 }
 
-fn saddr(dest: Register) -> Expression {
-    payload(PayloadBase::Network, 12, 4, dest)
+fn saddr(w: Words, dest: Register) -> Expression {
+    let (offset, length) = if w.family == Family::Ip { (12, 4) } else { (8, 16) };
+    payload(PayloadBase::Network, offset, length, dest)
 }
 
 fn goto(chain: &str) -> Expression {
     Expression::Immediate { dest: Register::VERDICT, data: Verdict::Goto(chain.to_owned()).into() }
 }
 
-fn dynset(op: DynsetOp, timeout: Option<u64>) -> Expression {
+fn dynset(w: Words, op: DynsetOp, timeout: Option<u64>) -> Expression {
     Expression::Dynset {
         set: "affinity".to_owned(),
         op,
         key: KEY,
-        data: Some(ID),
+        data: Some(w.id),
         timeout: timeout.map(Duration::from_secs),
         invert: false,
         expressions: Vec::new(),
@@ -104,8 +138,8 @@ fn bits(register: Register, bits: u32) -> Vec<Expression> {
 }
 
 /// The layout, as a ruleset without handles.
-fn layout() -> Ruleset {
-    let table = TableId::new(Family::Ip, "portolan");
+fn layout(w: Words) -> Ruleset {
+    let table = TableId::new(w.family, "portolan");
     let regular = |name: &str| Chain::regular(table.clone(), name);
     let base = |name: &str, kind, hook, priority| Chain::base(table.clone(), name, kind, hook, priority);
     let chains = vec![
@@ -120,23 +154,29 @@ fn layout() -> Ruleset {
     ];
     let mut ruleset = Ruleset::new(Table::new(table.clone()));
     ruleset.chains = chains;
-    sets(&table, &mut ruleset);
-    rules(&table, &mut ruleset);
+    sets(w, &table, &mut ruleset);
+    rules(w, &table, &mut ruleset);
     ruleset
 }
 
-fn sets(table: &TableId, ruleset: &mut Ruleset) {
+fn sets(w: Words, table: &TableId, ruleset: &mut Ruleset) {
     use DataType as T;
-    let tuple = [T::IPV4_ADDR, T::INET_PROTO, T::INET_SERVICE];
+    let ip = w.family == Family::Ip;
+    let address = if ip { T::IPV4_ADDR } else { T::IPV6_ADDR };
+    let tuple = [address, T::INET_PROTO, T::INET_SERVICE];
     let map = |name: &str, key: &[T], data: &[T]| {
         Set::map(table.clone(), name, KeyType::of(key), SetData::Value(KeyType::of(data)))
     };
     let with = |field: T| [tuple.as_slice(), &[field]].concat();
-    let vip = [[10, 96, 0, 1], [6, 0, 0, 0], [0, 80, 0, 0]].concat();
+    let bytes = |v4: &str, v6: &str| match if ip { v4 } else { v6 }.parse().expect("an address") {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let vip = [bytes("10.96.0.1", "fd00:96::1"), vec![6, 0, 0, 0, 0, 80, 0, 0]].concat();
     let class = 3u32.to_ne_bytes().to_vec();
     let endpoint = 1001u32.to_ne_bytes().to_vec();
     let mut add = |set: Set, elements: Vec<Element>| {
-        ruleset.sets.push(portolan_netfilter::SetContents { set, elements });
+        ruleset.sets.push(SetContents { set, elements });
     };
     add(map("frontends", &tuple, &[T::CLASSID]), vec![Element::map(vip.clone(), class.clone())]);
     add(
@@ -146,58 +186,74 @@ fn sets(table: &TableId, ruleset: &mut Ruleset) {
             .collect(),
     );
     add(
-        map("endpoints", &[T::CLASSID], &[T::IPV4_ADDR, T::INET_SERVICE]),
-        vec![Element::map(endpoint, vec![10, 0, 0, 7, 31, 144, 0, 0])],
+        map("endpoints", &[T::CLASSID], &[address, T::INET_SERVICE]),
+        vec![Element::map(endpoint, [bytes("10.0.0.7", "fd00::7"), vec![31, 144, 0, 0]].concat())],
     );
     let dynamic = SetFlags::TIMEOUT | SetFlags::EVAL;
-    add(map("affinity", &with(T::IPV4_ADDR), &[T::CLASSID]).with_flags(dynamic).with_size(65_535), vec![]);
+    add(map("affinity", &with(address), &[T::CLASSID]).with_flags(dynamic).with_size(65_535), vec![]);
     let verdicts = |name: &str| Set::map(table.clone(), name, KeyType::of(&[T::CLASSID]), SetData::Verdict);
     add(verdicts("classes"), vec![Element::map(class.clone(), Verdict::Goto("lb3".to_owned()))]);
     add(verdicts("picks"), vec![Element::map(class, Verdict::Goto("affpick3".to_owned()))]);
     add(Set::new(table.clone(), "hairpin", KeyType::of(&tuple)), vec![Element::new(vip)]);
-    let ranges = Set::new(table.clone(), "ranges", KeyType::of(&[T::IPV4_ADDR]));
-    add(
-        ranges.with_flags(SetFlags::INTERVAL),
-        vec![
-            Element::new([10, 0, 0, 0]),
-            Element {
-                flags: portolan_netfilter::model::ElementFlags::INTERVAL_END,
-                ..Element::new([11, 0, 0, 0])
-            },
-        ],
-    );
-    let sources = [T::IPV4_ADDR, T::INET_SERVICE];
-    let sources = Set::new(table.clone(), "sources", KeyType::of_intervals(&sources));
-    add(
-        sources.with_flags(SetFlags::INTERVAL | SetFlags::CONCAT),
-        vec![Element {
-            key_end: Some(vec![192, 168, 255, 255, 0, 80, 0, 0]),
-            ..Element::new([192, 168, 0, 0, 0, 80, 0, 0])
-        }],
-    );
+    if ip {
+        ruleset.sets.extend(interval_sets(table));
+    }
 }
 
-fn rules(table: &TableId, ruleset: &mut Ruleset) {
+/// Sets of ranges: of addresses, and of addresses with ports.
+fn interval_sets(table: &TableId) -> [SetContents; 2] {
+    let ranges = Set::new(table.clone(), "ranges", KeyType::of(&[DataType::IPV4_ADDR]));
+    let end = Element { flags: ElementFlags::INTERVAL_END, ..Element::new([11, 0, 0, 0]) };
+    let fields = [DataType::IPV4_ADDR, DataType::INET_SERVICE];
+    let sources = Set::new(table.clone(), "sources", KeyType::of_intervals(&fields));
+    let source = Element {
+        key_end: Some(vec![192, 168, 255, 255, 0, 80, 0, 0]),
+        ..Element::new([192, 168, 0, 0, 0, 80, 0, 0])
+    };
+    [
+        SetContents {
+            set: ranges.with_flags(SetFlags::INTERVAL),
+            elements: vec![Element::new([10, 0, 0, 0]), end],
+        },
+        SetContents {
+            set: sources.with_flags(SetFlags::INTERVAL | SetFlags::CONCAT),
+            elements: vec![source],
+        },
+    ]
+}
+
+fn rules(w: Words, table: &TableId, ruleset: &mut Ruleset) {
     let mut rule = |chain: &str, parts: &[&[Expression]]| {
         ruleset.rules.push(Rule::new(table.clone(), chain, parts.concat()));
     };
-    rule("out", &[&tuple(), &[lookup("frontends", KEY, CLASS), set_priority(CLASS)]]);
-    rule("out", &[&[priority(CLASS), lookup("classes", CLASS, Register::VERDICT)]]);
-    rule("lb3", &[&tuple(), &[numgen(3, FOURTH), lookup("slots", KEY, ID), set_priority(ID)]]);
-    rule("lb3", &[&dnat()]);
-    rule("aff", &[&tuple(), &[saddr(FOURTH), lookup("affinity", KEY, ID), set_priority(ID), goto("affhit")]]);
-    rule("aff", &[&[priority(CLASS), lookup("picks", CLASS, Register::VERDICT)]]);
-    let dnat = dnat();
+    rule("out", &[&tuple(w), &[lookup("frontends", KEY, w.class), set_priority(w.class)]]);
+    rule("out", &[&[priority(w.class), lookup("classes", w.class, Register::VERDICT)]]);
+    rule("lb3", &[&tuple(w), &[numgen(3, w.fourth), lookup("slots", KEY, w.id), set_priority(w.id)]]);
+    rule("lb3", &[&dnat(w)]);
+    rule(
+        "aff",
+        &[
+            &tuple(w),
+            &[saddr(w, w.fourth), lookup("affinity", KEY, w.id), set_priority(w.id), goto("affhit")],
+        ],
+    );
+    rule("aff", &[&[priority(w.class), lookup("picks", w.class, Register::VERDICT)]]);
+    let dnat = dnat(w);
     let [load, find, nat] = dnat.as_slice() else { panic!("dnat has three expressions") };
     let seen = [load.clone(), find.clone()];
-    let refresh = [saddr(FOURTH), dynset(DynsetOp::Update, Some(3)), nat.clone()];
-    rule("affhit", &[&seen, &tuple(), &refresh]);
-    let forget = [saddr(FOURTH), Expression::Immediate { dest: ID, data: vec![0; 4].into() }];
-    rule("affhit", &[&tuple(), &forget, &[dynset(DynsetOp::Delete, None)]]);
-    rule("affpick3", &[&tuple(), &[saddr(FOURTH), priority(ID), dynset(DynsetOp::Update, Some(3))]]);
+    let refresh = [saddr(w, w.fourth), dynset(w, DynsetOp::Update, Some(3)), nat.clone()];
+    rule("affhit", &[&seen, &tuple(w), &refresh]);
+    let forget = [saddr(w, w.fourth), Expression::Immediate { dest: w.id, data: vec![0; 4].into() }];
+    rule("affhit", &[&tuple(w), &forget, &[dynset(w, DynsetOp::Delete, None)]]);
+    rule(
+        "affpick3",
+        &[&tuple(w), &[saddr(w, w.fourth), priority(w.id), dynset(w, DynsetOp::Update, Some(3))]],
+    );
     rule("affpick3", &[&dnat]);
-    guards(&mut rule);
-    masquerade(&mut rule);
+    if w.family == Family::Ip {
+        guards(&mut rule);
+        masquerade(&mut rule);
+    }
 }
 
 fn guards(rule: &mut impl FnMut(&str, &[&[Expression]])) {
@@ -207,8 +263,8 @@ fn guards(rule: &mut impl FnMut(&str, &[&[Expression]])) {
     rule("guard", &[&new, &[local, equal(KEY, &2u32.to_ne_bytes()), Expression::Notrack]]);
     let absent =
         |set: &str| Expression::Lookup { set: set.to_owned(), source: KEY, dest: None, invert: true };
-    rule("guard", &[&[saddr(KEY), absent("ranges"), Expression::Counter { packets: 0, bytes: 0 }]]);
-    let pair = [saddr(KEY), payload(PayloadBase::Transport, 2, 2, PROTO)];
+    rule("guard", &[&[saddr(IP, KEY), absent("ranges"), Expression::Counter { packets: 0, bytes: 0 }]]);
+    let pair = [saddr(IP, KEY), payload(PayloadBase::Transport, 2, 2, PROTO)];
     rule("guard", &[&pair, &[absent("sources"), goto("refuse")]]);
     let l4 = |number| [Expression::Meta { key: MetaKey::L4Proto, dest: KEY }, equal(KEY, &[number])];
     rule("guard", &[&l4(6), &[Expression::Reject(Reject::TcpReset)]]);
@@ -242,23 +298,29 @@ fn masquerade(rule: &mut impl FnMut(&str, &[&[Expression]])) {
 #[test]
 fn the_layout_comes_back_as_it_was_sent() {
     in_namespace(|| {
-        let sent = layout();
-        let mut socket = Socket::open().expect("socket");
-        socket.send(&sent.install()).expect("install");
-        let read = socket.ruleset(&sent.table.id).expect("read").expect("the table");
-        let (read, sent) = (read.canonical(), sent.canonical());
-        for (read, sent) in read.rules.iter().zip(&sent.rules) {
-            assert_eq!(read, sent);
-        }
-        assert_eq!(read, sent);
-        let mut memory = Memory::new();
-        memory.apply(&sent.install()).expect("the stand-in takes it too");
-        assert_eq!(memory.table(&sent.table.id).cloned().map(Ruleset::canonical), Some(sent));
-        let listing = nft_listing();
-        for expected in EXPECTED {
-            assert!(listing.contains(expected), "no {expected:?} in\n{listing}");
-        }
+        check(IP, EXPECTED);
+        check(IP6, EXPECTED_IP6);
     });
+}
+
+fn check(words: Words, expected: &[&str]) {
+    let sent = layout(words);
+    let mut socket = Socket::open().expect("socket");
+    socket.send(&sent.install()).expect("install");
+    let read = socket.ruleset(&sent.table.id).expect("read").expect("the table");
+    let mut memory = Memory::new();
+    memory.apply(&sent.install()).expect("the stand-in takes it too");
+    let stand_in = memory.table(&sent.table.id).cloned().expect("the table");
+    let (read, sent) = (read.canonical(), sent.canonical());
+    for (read, sent) in read.rules.iter().zip(&sent.rules) {
+        assert_eq!(read, sent);
+    }
+    assert_eq!(read, sent);
+    assert_eq!(stand_in.canonical(), sent);
+    let listing = nft_listing();
+    for line in expected {
+        assert!(listing.contains(line), "no {line:?} in\n{listing}");
+    }
 }
 
 /// Lines of the listing.
@@ -279,4 +341,17 @@ const EXPECTED: &[&str] = &[
     "ct status dnat ct original ip daddr . meta l4proto . ct original proto-dst @hairpin masquerade fully-random",
     "ct state new fib daddr type local notrack",
     "reject with tcp reset",
+];
+
+/// Lines of the listing of the IPv6 table.
+const EXPECTED_IP6: &[&str] = &[
+    "type ipv6_addr . inet_proto . inet_service : classid",
+    "elements = { fd00:96::1 . tcp . 80 : 0:3 }",
+    "elements = { 0:3e9 : fd00::7 . 8080 }",
+    "meta priority set ip6 daddr . meta l4proto . th dport map @frontends",
+    "meta priority set ip6 daddr . meta l4proto . th dport . numgen random mod 3 map @slots",
+    "dnat ip6 to meta priority map @endpoints",
+    "meta priority set ip6 daddr . meta l4proto . th dport . ip6 saddr map @affinity goto affhit",
+    "update @affinity { ip6 daddr . meta l4proto . th dport . ip6 saddr timeout 3s : meta priority } dnat ip6",
+    "delete @affinity { ip6 daddr . meta l4proto . th dport . ip6 saddr : none }",
 ];
