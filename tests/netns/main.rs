@@ -1,0 +1,1 @@
+//! Real packets in network namespaces.
