@@ -162,7 +162,8 @@ pub enum Expression {
     },
     /// Takes the packet out of connection tracking.
     Notrack,
-    /// An expression, or a form of one, that this crate does not know.
+    /// An expression, or a form of one, that this crate does not know. The kernel does not take every one of
+    /// them back as it reported it.
     Other {
         /// The kernel's name of it.
         name: String,

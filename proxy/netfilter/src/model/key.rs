@@ -80,13 +80,13 @@ numbered! {
         Status = 2,
         /// Conntrack mark, 32 bits.
         Mark = 3,
-        /// Layer 3 protocol of a direction, 8 bits.
+        /// Layer 3 protocol, 8 bits; the kernel drops a direction.
         L3Protocol = 7,
         /// Source address of a direction, in a table of one address family.
         Source = 8,
         /// Destination address of a direction, in a table of one address family.
         Destination = 9,
-        /// Layer 4 protocol of a direction, 8 bits.
+        /// Layer 4 protocol, 8 bits; the kernel drops a direction.
         Protocol = 10,
         /// Source port of a direction, 16 bits, network byte order.
         ProtoSource = 11,
