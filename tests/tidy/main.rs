@@ -143,8 +143,14 @@ fn files_are_short_and_named_by_their_subject() {
 fn no_file_names_a_machine() {
     // Put together so that this file does not find itself.
     let homes = ["root", "work", "home"].map(|top| format!("/{top}/"));
-    let registries = ["pypi", "npmjs", "crates", "golang"]
-        .map(|name| format!("{name}.{}", if name == "crates" { "io/" } else { "org" }));
+    let registries = [
+        ["pypi", "org"],
+        ["npmjs", "org"],
+        ["static.crates", "io"],
+        ["proxy.golang", "org"],
+        ["deb.debian", "org"],
+    ]
+    .map(|parts| parts.join("."));
     for name in files()
         .iter()
         .filter(|name| !name.ends_with(".lock") && !name.ends_with("go.sum") && *name != "LICENSE")
