@@ -1,0 +1,46 @@
+//! The program: sockets first, then watches, until it is told to end.
+
+use portolan_core::{EndpointSlice, Namespace, Pod, Service};
+use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
+use portolan_zone::PodNames;
+
+use crate::args::Args;
+use crate::server::Server;
+
+/// hickory-server tells of every query at the level of information.
+const QUIET: &str = "info,hickory_server=warn,hickory_net=warn";
+
+/// Runs `portolan-dns` until it is told to end.
+///
+/// Fails with status 64 for settings that cannot work, such as an address that is taken. An API server
+/// that cannot be reached is no failure: what is known is served, and watching goes on trying.
+pub async fn program(mut args: Args) -> Result<(), Failure> {
+    if args.common.v == 0 {
+        args.common.log_filter.get_or_insert_with(|| QUIET.to_owned());
+    }
+    let log = args.common.start_logging()?;
+    let client = args.common.client().await?;
+    let admin = Admin::new();
+    admin.control_log(log);
+    let store = Store::new();
+    let recorder = Recorder::new(client.clone(), "portolan-dns", instance());
+    let server = Server::new(args.settings(), store.clone(), &admin, Some(recorder.clone())).await?;
+    let shutdown = shutdown_signal()?;
+    if let Some(address) = args.common.admin_bind_address {
+        tokio::spawn(admin.clone().serve(Admin::bind(address).await?, shutdown.clone()));
+    }
+    let mut watches = Watches::new(client, store, Problems::new(&admin, Some(recorder)), &admin);
+    watches.open::<Service>(Selection::default());
+    watches.open::<EndpointSlice>(Selection::default());
+    watches.open::<Namespace>(Selection::default());
+    if args.pod_names == PodNames::Verified {
+        watches.open::<Pod>(Selection::default());
+    }
+    server.serve(shutdown).await
+}
+
+/// The pod's name, which Kubernetes makes the host's.
+fn instance() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "portolan-dns".to_owned() } else { name.trim().to_owned() }
+}
