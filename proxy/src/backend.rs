@@ -1,0 +1,3 @@
+//! What carries decisions to the kernel.
+
+pub mod nftables;

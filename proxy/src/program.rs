@@ -1,0 +1,44 @@
+//! The program `portolan-proxy`: what is around [`run`] in a cluster.
+
+use portolan_core::{EndpointSlice, HEADLESS_LABEL, Node, PROXY_NAME_LABEL, Service};
+use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
+
+use crate::args::{Args, Command};
+use crate::backend::nftables;
+use crate::{Context, Settings, capability, run};
+
+/// Does what the command line asks for.
+pub async fn program(args: Args) -> Result<(), Failure> {
+    let command = args.command()?;
+    let log = args.common.start_logging()?;
+    capability::check().map_err(|missing| Failure::usage(missing.to_string()))?;
+    match command {
+        Command::CleanUp { table } => {
+            let removed = tokio::task::spawn_blocking(move || nftables::remove(&table)).await;
+            removed.map_err(|error| Failure::fatal(error.to_string()))?.map_err(Failure::from)
+        }
+        Command::Run(settings) => {
+            let admin = Admin::new();
+            admin.control_log(log);
+            proxy(&args, settings, admin).await
+        }
+    }
+}
+
+async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Failure> {
+    let shutdown = shutdown_signal()?;
+    let client = args.common.client().await?;
+    if let Some(address) = args.common.admin_bind_address {
+        let listener = Admin::bind(address).await?;
+        tokio::spawn(admin.clone().serve(listener, shutdown.clone()));
+    }
+    let recorder = Recorder::new(client.clone(), "portolan-proxy", settings.node_name.clone());
+    let store = Store::new();
+    let problems = Problems::new(&admin, Some(recorder.clone()));
+    let mut watches = Watches::new(client, store.clone(), problems, &admin);
+    watches.open::<Service>(Selection::labels(format!("!{PROXY_NAME_LABEL}")));
+    watches.open::<EndpointSlice>(Selection::labels(format!("!{HEADLESS_LABEL}")));
+    watches.open::<Node>(Selection::fields(format!("metadata.name={}", settings.node_name)));
+    let context = Context { store, recorder: Some(recorder), admin, shutdown };
+    run(settings, context).await.map_err(Failure::from)
+}

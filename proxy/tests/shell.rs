@@ -1,0 +1,224 @@
+//! The proxy's shell against a real kernel, each test in a network namespace of its own and over a
+//! State that is fed by hand. Needs root; nothing outside the namespace is touched.
+
+#[path = "shell/fixture.rs"]
+mod fixture;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fixture::{Fixture, eventually, in_namespace, udp_client};
+use portolan_proxy::backend::nftables;
+
+/// A machine with endpoints 10.1.0.1 and 10.1.0.2 and a route to cluster IPs.
+const PROXY: &str = env!("CARGO_BIN_EXE_portolan-proxy");
+
+#[test]
+fn installs_follows_changes_and_leaves_the_rules_on_exit() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.slice("web", &["10.1.0.1"]);
+        fixture.start();
+        fixture.list();
+        eventually("the Service works", || fixture.connect("10.0.0.1:80") == Some("10.1.0.1".to_owned()));
+        fixture.slice("web", &["10.1.0.2"]);
+        eventually("it follows", || fixture.connect("10.0.0.1:80") == Some("10.1.0.2".to_owned()));
+        fixture.stop();
+        assert_eq!(fixture.connect("10.0.0.1:80"), Some("10.1.0.2".to_owned()));
+    });
+}
+
+#[test]
+fn nothing_is_written_before_all_lists_are_complete() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.start();
+        let generation = fixture.generation();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(fixture.generation(), generation);
+        assert!(!fixture.ready());
+        fixture.list();
+        eventually("ready", || fixture.ready());
+        assert!(fixture.generation() > generation);
+    });
+}
+
+#[test]
+fn a_restart_adopts_what_is_installed_and_writes_nothing() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        for index in 1..=20 {
+            fixture.service(&format!("s{index}"), &format!("10.0.0.{index}"), "TCP", "");
+            fixture.slice(&format!("s{index}"), &["10.1.0.1", "10.1.0.2"]);
+        }
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        for _ in 0..3 {
+            fixture.stop();
+            let generation = fixture.generation();
+            fixture.start();
+            eventually("ready again", || fixture.ready());
+            assert_eq!(fixture.generation(), generation, "an empty batch");
+        }
+        // What changed while the proxy was away is made up for.
+        fixture.stop();
+        fixture.slice("s1", &["10.1.0.2"]);
+        fixture.delete_service("s2");
+        fixture.start();
+        eventually("ready again", || fixture.ready());
+        assert_eq!(fixture.connect("10.0.0.1:80"), Some("10.1.0.2".to_owned()));
+        assert_eq!(fixture.connect("10.0.0.2:80"), None);
+    });
+}
+
+#[test]
+fn rules_that_somebody_removes_come_back() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.slice("web", &["10.1.0.1"]);
+        fixture.list();
+        fixture.start();
+        for command in ["flush ruleset", "flush table ip portolan"] {
+            eventually("the Service works", || fixture.connect("10.0.0.1:80").is_some());
+            assert!(Command::new("nft").args(command.split(' ')).status().unwrap().success());
+            assert_eq!(fixture.connect("10.0.0.1:80"), None);
+        }
+        eventually("the Service works", || fixture.connect("10.0.0.1:80").is_some());
+    });
+}
+
+#[test]
+fn a_change_right_after_the_table_vanished_is_not_lost() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.settings.check_interval = Duration::from_secs(3600);
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.slice("web", &["10.1.0.1"]);
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        assert!(Command::new("nft").args(["delete", "table", "ip", "portolan"]).status().unwrap().success());
+        fixture.slice("web", &["10.1.0.2"]);
+        eventually("the Service works", || fixture.connect("10.0.0.1:80") == Some("10.1.0.2".to_owned()));
+    });
+}
+
+#[test]
+fn cleanup_removes_everything_also_twice() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        fixture.stop();
+        assert_eq!(fixture.tables(), ["ip portolan", "ip6 portolan"]);
+        for _ in 0..2 {
+            let output = Command::new(PROXY).arg("--cleanup").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(fixture.tables(), [""; 0]);
+        }
+        nftables::remove("portolan").unwrap();
+    });
+}
+
+#[test]
+fn udp_flows_move_when_their_endpoint_goes() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("dns", "10.0.0.1", "UDP", "");
+        fixture.slice("dns", &["10.1.0.1"]);
+        fixture.service("other", "10.0.0.2", "UDP", "");
+        fixture.slice("other", &["10.1.0.1"]);
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        let (dns, other) = (udp_client("10.0.0.1:80"), udp_client("10.0.0.2:80"));
+        eventually("the first endpoint answers", || dns.ask() == Some("10.1.0.1".to_owned()));
+        assert_eq!(other.ask(), Some("10.1.0.1".to_owned()));
+        let before = fixture.flows();
+
+        fixture.slice("dns", &["10.1.0.2"]);
+        eventually("the flow moves", || dns.ask() == Some("10.1.0.2".to_owned()));
+        fixture.slice("dns", &[]);
+        eventually("nobody answers", || dns.ask().is_none());
+        assert!(!fixture.flows().iter().any(|flow| flow.contains("dst=10.0.0.1")), "{:?}", fixture.flows());
+        fixture.slice("dns", &["10.1.0.1"]);
+        eventually("the flow comes back", || dns.ask() == Some("10.1.0.1".to_owned()));
+        fixture.delete_service("dns");
+        eventually("it is gone", || !fixture.flows().iter().any(|flow| flow.contains("dst=10.0.0.1")));
+
+        let other_flow = |flows: &[String]| flows.iter().find(|flow| flow.contains("dst=10.0.0.2")).cloned();
+        assert_eq!(other_flow(&fixture.flows()), other_flow(&before), "another Service's flow is left alone");
+        assert_eq!(other.ask(), Some("10.1.0.1".to_owned()));
+    });
+}
+
+#[test]
+fn health_check_port_tells_whether_there_is_a_local_endpoint() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        let lb = r#","type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000"#;
+        fixture.service("web", "10.0.0.1", "TCP", lb);
+        fixture.slice("web", &["10.1.0.1", "10.1.0.2"]);
+        fixture.list();
+        fixture.start();
+        eventually("the port answers", || fixture.get(31000, "/").is_some());
+        let (status, body) = fixture.get(31000, "/").unwrap();
+        assert_eq!(status, 200);
+        assert!(body.contains(r#""localEndpoints":2"#), "{body}");
+        fixture.slice("web", &[]);
+        eventually("no endpoint left", || fixture.get(31000, "/").unwrap().0 == 503);
+        fixture.delete_service("web");
+        eventually("the port is closed", || fixture.get(31000, "/").is_none());
+    });
+}
+
+#[test]
+fn health_follows_the_node() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.list();
+        fixture.start();
+        eventually("healthy", || fixture.get(10256, "/healthz").is_some_and(|(status, _)| status == 200));
+        fixture.node("ToBeDeletedByClusterAutoscaler");
+        eventually("not eligible", || fixture.get(10256, "/healthz").unwrap().0 == 503);
+        let (status, body) = fixture.get(10256, "/livez").unwrap();
+        assert_eq!(status, 200, "{body}");
+    });
+}
+
+#[test]
+fn without_the_capability_it_says_so_in_one_line() {
+    for arguments in [vec!["--node-name", "n"], vec!["--cleanup"]] {
+        let output = Command::new("setpriv")
+            .args(["--bounding-set=-net_admin", "--inh-caps=-net_admin", "--", PROXY])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{stderr}");
+        assert!(stderr.contains("CAP_NET_ADMIN") && stderr.trim().lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_end_with_64() {
+    for (arguments, want) in [
+        ("--node-name n --mode ipvs", "not built yet"),
+        ("--node-name n --nonsense", "--nonsense"),
+        ("--mode nftables", "--node-name"),
+        ("--node-name n --kubeconfig /nowhere", "/nowhere"),
+    ] {
+        let started = Instant::now();
+        let output = Command::new(PROXY).args(arguments.split(' ')).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments}: {stderr}");
+        assert!(stderr.contains(want) && stderr.trim().lines().count() == 1, "{arguments}: {stderr}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
