@@ -45,8 +45,8 @@ impl Queues {
             let changes = changes.next().await;
             let touched = touched(&changes, &store.read());
             self.add(&self.endpoints, &touched.inputs, &touched.endpoints);
-            let of_slices = touched.slices.union(&touched.on_nodes).cloned().collect();
-            self.add(&self.slices, &touched.inputs, &of_slices);
+            let inputs = touched.inputs.union(&touched.on_nodes).cloned().collect();
+            self.add(&self.slices, &inputs, &touched.slices);
         }
     }
 

@@ -115,3 +115,6 @@ impl Shared {
         self.store.read().services.get(service).map(|service| service.meta.uid.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,3 +235,6 @@ fn still_there(body: &[u8]) -> bool {
     }
     serde_json::from_slice::<Object>(body).is_ok_and(|object| !object.metadata.finalizers.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Workers against a small API server that keeps what is written and can be told to fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use portolan_core::{EndpointSlice, Endpoints, Event, Node, Pod, Service};
+use portolan_runtime::{Admin, QueueMetrics};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::args::Controller;
+use crate::run::{Context, run};
+use crate::testing::{node, pod, service};
+
+#[derive(Default)]
+struct Server {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    writes: usize,
+    /// Statuses that the next writes get instead of being made.
+    failures: Vec<u16>,
+    events: Vec<Value>,
+}
+
+impl Server {
+    fn handle(&mut self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
+        let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+        if path.ends_with("/events") {
+            self.events.push(body);
+            return (201, json!({}));
+        }
+        if method == Method::GET {
+            return (404, json!({}));
+        }
+        self.writes += 1;
+        if let Some(status) = self.failures.pop() {
+            return (status, json!({"message": format!("told to answer {status}")}));
+        }
+        self.version += 1;
+        let version = (1000 + self.version).to_string();
+        if method == Method::POST {
+            let key = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
+            if self.objects.contains_key(&key) {
+                return (409, json!({}));
+            }
+            body["metadata"]["uid"] = key.clone().into();
+            body["metadata"]["resourceVersion"] = version.into();
+            self.objects.insert(key, body.clone());
+            return (201, body);
+        }
+        let Some(object) = self.objects.get_mut(path) else { return (404, json!({})) };
+        if method == Method::DELETE {
+            self.objects.remove(path);
+            return (200, json!({"kind": "Status"}));
+        }
+        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return (409, json!({}));
+        }
+        for (key, value) in body.as_object().unwrap() {
+            if key != "metadata" {
+                object[key] = value.clone();
+            }
+        }
+        object["metadata"]["resourceVersion"] = version.into();
+        (200, object.clone())
+    }
+}
+
+struct World {
+    server: Arc<Mutex<Server>>,
+    store: Store,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    fn start(failures: &[u16], leadership: Leadership) -> Self {
+        let server = Arc::new(Mutex::new(Server { failures: failures.to_vec(), ..Server::default() }));
+        let shared = server.clone();
+        let api = tower::service_fn(move |request: Request<Body>| {
+            let server = shared.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let (status, body) = server.lock().unwrap().handle(&head.method, head.uri.path(), &body);
+                let response =
+                    Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, kube::Error>(response.unwrap())
+            }
+        });
+        let client = Client::new(api, "default");
+        let (store, admin, shutdown) = (Store::new(), Admin::new(), CancellationToken::new());
+        let context = Context {
+            client: client.clone(),
+            store: store.clone(),
+            recorder: Recorder::new(client, "test", "here".to_owned()),
+            leadership,
+            controllers: BTreeSet::from(Controller::ALL),
+            queues: QueueMetrics::new(&admin),
+            admin,
+        };
+        let running = tokio::spawn(run(context, shutdown.clone()));
+        Self { server, store, shutdown, running }
+    }
+
+    fn feed(&self, service_words: &str, pods: &[&str]) {
+        let applied = |words: &&str| Event::Applied(pod(words));
+        self.store.apply::<Node>([Event::ListBegins, Event::Applied(node("n1", None)), Event::ListEnds]);
+        self.store.apply::<Pod>(
+            [Event::ListBegins].into_iter().chain(pods.iter().map(applied)).chain([Event::ListEnds]),
+        );
+        self.store.apply::<Service>([
+            Event::ListBegins,
+            Event::Applied(service(service_words)),
+            Event::ListEnds,
+        ]);
+        self.store.apply::<EndpointSlice>([Event::ListBegins, Event::ListEnds]);
+        self.store.apply::<Endpoints>([Event::ListBegins, Event::ListEnds]);
+    }
+
+    /// Addresses in Endpoints and slices, as soon as both are `want`.
+    async fn reaches(&self, want: &[&str]) {
+        for _ in 0..500 {
+            if self.addresses() == [want.to_vec(), want.to_vec()] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?} instead of {want:?}", self.addresses());
+    }
+
+    fn addresses(&self) -> [Vec<String>; 2] {
+        let texts = |kind: &str, pointer: &str, field: &str| {
+            let server = self.server.lock().unwrap();
+            let objects = server.objects.iter().filter(|(path, _)| path.contains(kind));
+            let lists = objects.filter_map(|(_, object)| object.pointer(pointer)?.as_array().cloned());
+            lists.flatten().filter_map(|entry| Some(entry.pointer(field)?.as_str()?.to_owned())).collect()
+        };
+        [
+            texts("/endpoints/", "/subsets/0/addresses", "/ip"),
+            texts("/endpointslices/", "/endpoints", "/addresses/0"),
+        ]
+    }
+
+    async fn stop(self) -> Server {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+        std::mem::take(&mut *self.server.lock().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn changes_are_written_once_and_no_change_is_not_written() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    world.reaches(&["10.0.0.1", "10.0.0.2"]).await;
+    // Longer than the second look after a write.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(world.stop().await.writes, 4);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_tried_again() {
+    let world = World::start(&[500, 409, 403, 429], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_found_invalid_is_reported_and_not_tried_until_something_changes() {
+    let world = World::start(&[422, 422], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 2, "one for each controller");
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    world.reaches(&["10.0.0.1", "10.0.0.2"]).await;
+    let server = world.stop().await;
+    let reasons: BTreeSet<_> = server.events.iter().map(|event| event["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, BTreeSet::from(["FailedToCreateEndpoint", "FailedToUpdateEndpointSlices"]));
+    assert_eq!(server.events[0]["regarding"]["uid"], "uid-web");
+}
+
+#[tokio::test]
+async fn a_label_that_cannot_be_copied_is_reported_and_the_rest_goes_on() {
+    let world = World::start(&[], Leadership::always());
+    world.feed(&format!("v4 :80 label:long={}", "x".repeat(64)), &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let server = world.stop().await;
+    assert_eq!(server.events[0]["reason"], "Malformed");
+    assert!(server.events[0]["note"].as_str().unwrap().starts_with("metadata.labels[long]: "));
+}

@@ -1,0 +1,160 @@
+use std::sync::{Arc, Mutex};
+
+use http::Response;
+use portolan_core::{Endpoints, Subset};
+
+use super::*;
+use crate::plan::Target;
+
+/// A client whose server gives one answer to everything, and the requests that it got.
+type Requests = Arc<Mutex<Vec<(String, String)>>>;
+
+fn server(answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + 'static) -> (Writer, Requests) {
+    let requests = Requests::default();
+    let log = requests.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (answer, log) = (answer(&request), log.clone());
+        async move {
+            let line = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect_bytes().await?;
+            log.lock().unwrap().push((line, String::from_utf8_lossy(&body).into_owned()));
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    let client = Client::new(service, "default");
+    (Writer { client, store: Store::new(), leadership: Leadership::always() }, requests)
+}
+
+fn answer(status: u16, body: &str) -> Response<Body> {
+    let wait = if status == 429 { "7" } else { "" };
+    let mut response = Response::builder().status(status);
+    if !wait.is_empty() {
+        response = response.header("retry-after", wait);
+    }
+    response.body(Body::from(body.as_bytes().to_vec())).unwrap()
+}
+
+fn target() -> Target {
+    Target { name: ObjectName::new("shop", "web"), uid: "e".into(), resource_version: 5 }
+}
+
+fn create() -> Write<Vec<Subset>> {
+    Write::Create {
+        name: ObjectName::new("shop", "web"),
+        labels: Default::default(),
+        annotations: Default::default(),
+        owner: None,
+        content: Vec::new(),
+    }
+}
+
+fn update() -> Write<Vec<Subset>> {
+    Write::Update {
+        target: target(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        content: Some(Vec::new()),
+        adds: true,
+    }
+}
+
+fn delete(because: Because) -> Write<Vec<Subset>> {
+    Write::Delete { target: target(), because }
+}
+
+fn stored(version: u64) -> String {
+    format!(
+        r#"{{"kind": "Endpoints", "metadata": {{"namespace": "shop", "name": "web", "uid": "e", "resourceVersion": "{version}"}}}}"#
+    )
+}
+
+fn held(writer: &Writer) -> Option<u64> {
+    let state = writer.store.read();
+    state.endpoints.get(&ObjectName::new("shop", "web")).map(|object| object.meta.resource_version)
+}
+
+fn hold(writer: &Writer, version: u64) {
+    let object: Endpoints = serde_json::from_str(&stored(version)).unwrap();
+    writer.store.apply([Event::Applied(object)]);
+}
+
+async fn carry_out(writer: &Writer, write: &Write<Vec<Subset>>) -> Result<(), WriteError> {
+    writer.carry_out(&ObjectName::new("shop", "web"), write).await
+}
+
+#[tokio::test]
+async fn what_was_written_is_in_the_state_at_once() {
+    let (writer, requests) = server(|_| answer(201, &stored(9)));
+    carry_out(&writer, &create()).await.unwrap();
+    assert_eq!(held(&writer), Some(9));
+    let line = requests.lock().unwrap()[0].0.clone();
+    assert_eq!(line, "POST /api/v1/namespaces/shop/endpoints?fieldManager=portolan-controllers");
+
+    let (writer, requests) = server(|_| answer(200, &stored(9)));
+    hold(&writer, 5);
+    carry_out(&writer, &update()).await.unwrap();
+    assert_eq!(held(&writer), Some(9));
+    let (line, body) = requests.lock().unwrap()[0].clone();
+    assert_eq!(line, "PATCH /api/v1/namespaces/shop/endpoints/web?fieldManager=portolan-controllers");
+    assert_eq!(body, r#"{"metadata":{"resourceVersion":"5"},"subsets":[]}"#);
+}
+
+#[tokio::test]
+async fn failures_are_told_apart() {
+    let terminating = r#"{"message": "no", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
+    for (status, body, want) in [
+        (409, "{}", WriteError::Stale),
+        (404, "{}", WriteError::Stale),
+        (429, "Too many requests", WriteError::Busy(Duration::from_secs(7))),
+        (403, terminating, WriteError::NamespaceGoes),
+        (403, r#"{"message": "no"}"#, WriteError::Denied(403, "no".to_owned())),
+        (422, r#"{"message": "bad"}"#, WriteError::Invalid("bad".to_owned())),
+        (400, "plain", WriteError::Denied(400, "plain".to_owned())),
+        (500, "", WriteError::Unavailable("the API server answered 500 Internal Server Error: ".to_owned())),
+    ] {
+        let (writer, _) = server(move |_| answer(status, body));
+        hold(&writer, 5);
+        assert_eq!(carry_out(&writer, &update()).await, Err(want), "{status} {body}");
+        // An object that is not there is made anew by the next plan.
+        assert_eq!(held(&writer), if status == 404 { None } else { Some(5) }, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_carries_what_was_seen_and_may_take_its_time() {
+    let finalizer = r#"{"metadata": {"namespace": "shop", "name": "web", "uid": "e", "resourceVersion": "6",
+        "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x/y"]}}"#;
+    for (status, body, left) in [
+        (200, r#"{"kind": "Status"}"#, None),
+        (404, "{}", None),
+        (200, finalizer, Some(6)),
+        (200, &stored(5), None),
+    ] {
+        let body = body.to_owned();
+        let (writer, requests) = server(move |_| answer(status, &body));
+        hold(&writer, 5);
+        carry_out(&writer, &delete(Because::Emptied)).await.unwrap();
+        assert_eq!(held(&writer), left);
+        let preconditions = r#""preconditions":{"resourceVersion":"5","uid":"e"}"#;
+        assert!(requests.lock().unwrap()[0].1.contains(preconditions), "{requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_missing_service_leaves_is_removed_only_if_the_api_says_so_too() {
+    let by_method = |get: u16| {
+        move |request: &Request<Body>| answer(if request.method() == Method::GET { get } else { 200 }, "{}")
+    };
+    let (writer, requests) = server(by_method(200));
+    hold(&writer, 5);
+    assert_eq!(carry_out(&writer, &delete(Because::ServiceGone)).await, Err(WriteError::Stale));
+    assert_eq!(requests.lock().unwrap().len(), 1);
+    let (writer, requests) = server(by_method(404));
+    hold(&writer, 5);
+    carry_out(&writer, &delete(Because::ServiceGone)).await.unwrap();
+    let lines: Vec<_> = requests.lock().unwrap().iter().map(|(line, _)| line.clone()).collect();
+    assert_eq!(
+        lines,
+        ["GET /api/v1/namespaces/shop/services/web", "DELETE /api/v1/namespaces/shop/endpoints/web"]
+    );
+}
