@@ -123,6 +123,11 @@ impl Failure {
         Self::new(400, "BadRequest", message)
     }
 
+    /// The request is well-formed but cannot be carried out.
+    pub fn unprocessable(message: &str) -> Self {
+        Self::new(422, "Invalid", message)
+    }
+
     /// The resource does not know the verb.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
@@ -160,9 +165,21 @@ impl Failure {
             .retry_after(1)
     }
 
+    /// The body is too large.
+    pub fn too_large(most: usize) -> Self {
+        let message = format!("Request entity too large: limit is {most}");
+        Self::new(413, "RequestEntityTooLarge", message)
+    }
+
     /// The server is at fault.
     pub fn internal(message: &str) -> Self {
         Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+    }
+
+    /// The server gave up waiting for its store.
+    pub fn timeout() -> Self {
+        let message = "Timeout: request did not complete within the allotted timeout";
+        Self::new(504, "Timeout", message)
     }
 
     /// The server is overloaded.
