@@ -96,10 +96,8 @@ impl Installed {
     /// deletes what none of them asks for, so [`Desired`](crate::Desired) must hold them all by then. A
     /// table with another layout, or with contents that make no sense, is replaced in one batch.
     pub fn adopt(ruleset: &Ruleset) -> Self {
-        adopt::adopt(ruleset).unwrap_or_else(|| Self {
-            base: Base::Foreign(Table { handle: None, ..ruleset.table.clone() }),
-            ..Self::absent()
-        })
+        adopt::adopt(ruleset)
+            .unwrap_or_else(|| Self { base: Base::Foreign(ruleset.table.clone()), ..Self::absent() })
     }
 
     /// Whether there is a table.

@@ -19,4 +19,4 @@ pub use installed::Installed;
 pub use intent::{ServiceIntent, intents};
 pub use layout::Options;
 pub use node::{NodePortScope, NodeView};
-pub use plan::{Plan, cleanup, plan, take_over};
+pub use plan::{Plan, cleanup, plan};

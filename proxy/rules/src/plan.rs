@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portolan_core::{ObjectName, Problem};
-use portolan_netfilter::model::{Table, TableFlags};
+use portolan_netfilter::model::Table;
 use portolan_netfilter::{Batch, Operation};
 
 use crate::installed::{Adopted, Base};
@@ -88,24 +88,11 @@ fn replaced(desired: &Desired, installed: &Installed, options: &Options) -> Plan
     plan
 }
 
-/// The batch that removes a table with everything in it; `table` as it was read back.
+/// The batch that removes a table with everything in it. An owned table can be removed by its owner, or by
+/// anybody once the owner has ended.
 pub fn cleanup(table: &Table) -> Batch {
     let mut batch = Batch::new();
-    // The owner's table can only be deleted by its owner: become that first.
-    if table.flags.contains(TableFlags::OWNER) {
-        batch.push(Table { handle: None, ..table.clone() });
-    }
     batch.push(Operation::DeleteTable(table.id.clone()));
-    batch
-}
-
-/// The batch that makes this process the owner of a table that an earlier one left; empty if tables are not
-/// owned. To be sent before anything else is done with an adopted table.
-pub fn take_over(options: &Options) -> Batch {
-    let mut batch = Batch::new();
-    if options.owned {
-        batch.push(options.table());
-    }
     batch
 }
 

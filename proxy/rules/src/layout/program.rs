@@ -255,7 +255,9 @@ impl Program {
     }
 
     fn load_first_port(self, word: u8) -> Self {
-        self.load_ct(CtKey::Protocol, word).load_ct(CtKey::ProtoDestination, word + 1)
+        // The protocol is the same in both directions, and has none for the kernel.
+        let protocol = Expression::Ct { key: CtKey::Protocol, direction: None, dest: Register::word(word) };
+        self.push(protocol).load_ct(CtKey::ProtoDestination, word + 1)
     }
 
     /// Priority from a map of destinations; ends the rule if it is not there.

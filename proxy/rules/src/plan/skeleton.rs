@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_netfilter::model::{Chain, Expression, Rule, TableId};
+use portolan_netfilter::model::{Chain, Expression, Rule, Set, TableFlags, TableId};
 use portolan_netfilter::{Operation, Ruleset};
 
 use crate::Installed;
@@ -84,14 +84,20 @@ impl<'a> Skeleton<'a> {
 
     /// Corrects what was read back.
     fn found(&mut self, found: &Ruleset, wanted: &Structure) -> Option<()> {
-        if found.table.flags != wanted.table.flags || found.table.id != wanted.table.id {
+        if found.table.id != wanted.table.id {
             return None;
+        }
+        if found.table.flags != wanted.table.flags {
+            // The kernel takes the owner's flag off when the owner ends; adding the table sets it again.
+            let orphaned = found.table.flags == TableFlags::PERSIST && self.options.owned;
+            self.before.extend(orphaned.then(|| Operation::from(wanted.table.clone())));
+            orphaned.then_some(())?;
         }
         let had: BTreeMap<_, _> = found.chains.iter().map(|chain| (chain.name.as_str(), chain)).collect();
         if wanted.chains.iter().any(|chain| had.get(&*chain.name).is_some_and(|had| had.base != chain.base)) {
             return None;
         }
-        let missing = |set: &&portolan_netfilter::model::Set| found.set(&set.name).is_none();
+        let missing = |set: &&Set| found.set(&set.name).is_none();
         self.before.extend(wanted.sets.iter().filter(missing).cloned().map(Operation::from));
         let missing = |chain: &&Chain| !had.contains_key(&*chain.name);
         self.before.extend(wanted.chains.iter().filter(missing).cloned().map(Operation::from));
@@ -122,7 +128,7 @@ impl<'a> Skeleton<'a> {
                 self.rewrite(&name, want);
             }
         }
-        let unknown = |set: &&portolan_netfilter::model::Set| wanted.sets.iter().all(|w| w.name != set.name);
+        let unknown = |set: &&Set| wanted.sets.iter().all(|w| w.name != set.name);
         for set in found.sets.iter().map(|contents| &contents.set).filter(unknown) {
             self.after.push(Operation::DeleteSet { table: self.table.clone(), set: set.name.clone() });
         }
