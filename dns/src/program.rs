@@ -7,8 +7,9 @@ use portolan_zone::PodNames;
 use crate::args::Args;
 use crate::server::Server;
 
-/// hickory-server tells of every query at the level of information.
-const QUIET: &str = "info,hickory_server=warn,hickory_net=warn";
+/// hickory-server tells of every query at the level of information, kube of every refused connection as
+/// an error (the watch tells it once).
+const QUIET: &str = "info,hickory_server=warn,hickory_net=warn,kube_client=off";
 
 /// Runs `portolan-dns` until it is told to end.
 ///

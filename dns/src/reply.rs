@@ -47,7 +47,9 @@ impl Reply {
         }
     }
 
-    /// The header that answers the request's.
+    /// The header that answers the request's. `recursion` is whether other names are forwarded.
+    ///
+    /// Differs from upstream: RA is then set in answers from the zone too, as some clients warn without it.
     pub(crate) fn metadata(&self, request: &MessageRequest, recursion: bool) -> Metadata {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.response_code = self.code;
@@ -97,6 +99,9 @@ pub(crate) fn udp_size(request: &MessageRequest) -> u16 {
 /// The OPT record that answers the client's; none for clients without EDNS (RFC 6891 §6.1.1).
 ///
 /// No option is sent back: there is none that the server knows.
+///
+/// Differs from upstream: CoreDNS repeats some options (NSID, cookies, padding) without acting on them,
+/// and the size as the client sent it.
 pub(crate) fn edns(request: &MessageRequest) -> Option<Edns> {
     let asked = request.edns.as_ref()?;
     let mut edns = Edns::new();

@@ -130,3 +130,20 @@ async fn several_queries_over_one_connection() {
         dig(running.address, &format!("+tcp +keepopen {WEB} {MANY} web.default.svc.cluster.local AAAA"));
     assert_eq!(reply.answer.len(), 202, "{}", reply.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_does_no_harm() {
+    let running = Running::synced("none").await;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..5000 {
+        let mut bytes: Vec<u8> = (0..rand::random_range(0..120)).map(|_| rand::random()).collect();
+        // Mostly with a header that is nearly right, so that what follows is looked at.
+        if rand::random_ratio(3, 4) {
+            let header = query(0x0100, 1);
+            bytes.splice(0..bytes.len().min(12), header.into_iter().take(12));
+        }
+        socket.send_to(&bytes, running.address).unwrap();
+    }
+    assert_eq!(dig(running.address, WEB).answer.len(), 1);
+    assert_eq!(dig(running.address, &format!("{WEB} +tcp")).answer.len(), 1);
+}

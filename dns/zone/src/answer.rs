@@ -43,6 +43,8 @@ pub enum Outcome {
     NoData(Record),
     /// The name does not exist. The SOA record goes into the authority section; the code is about
     /// [`Answer::name`], so it is sent even below a chain of aliases (RFC 6604).
+    ///
+    /// Differs from upstream: CoreDNS sends NOERROR with the aliases alone.
     NxDomain(Record),
     /// The name is not known, and not all objects are: to be answered with SERVFAIL, so that nobody
     /// remembers for a while that a Service does not exist which merely was not seen yet.
@@ -65,6 +67,8 @@ impl Zone {
                 Step::Ends(outcome) => return Answer { chain, name, outcome },
                 Step::Alias(target) => target,
             };
+            // Differs from upstream: an alias is one for every type (RFC 1034 §3.6.2); CoreDNS follows it
+            // for addresses only.
             let alias = self.record(&name, RData::CNAME(CNAME(target.clone())));
             if matches!(record_type, RecordType::CNAME | RecordType::ANY) {
                 return Answer { chain, name, outcome: records([alias]) };

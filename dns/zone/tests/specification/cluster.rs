@@ -5,11 +5,11 @@ use portolan_zone::{Answer, Config, Outcome, PodNames, Report, Zone};
 
 use hickory_proto::rr::{Name, Record, RecordType};
 
-pub(crate) const TTL: u32 = 30;
+const TTL: u32 = 30;
 
 /// A State and the zone that follows it.
 pub(crate) struct Cluster {
-    pub(crate) state: State,
+    state: State,
     pub(crate) zone: Zone,
     serial: u32,
 }
@@ -132,6 +132,13 @@ impl Cluster {
         self.apply(Event::<T>::Deleted(ObjectName::new(namespace, name), 0));
     }
 
+    /// A zone that reads the State as it is now.
+    pub(crate) fn reloaded(&self) -> Self {
+        let mut reloaded = Self::empty(PodNames::Verified);
+        reloaded.zone.load(&self.state, self.serial);
+        reloaded
+    }
+
     pub(crate) fn ask(&self, question: &str) -> Answer {
         let (name, record_type) = question.split_once(' ').unwrap();
         let record_type = match record_type.strip_prefix("TYPE") {
@@ -163,7 +170,7 @@ fn object<T: Watched>(namespace: &str, name: &str, body: &str, labels: &str) -> 
 
 /// Records as `TYPE DATA`, separated by ` | `; with the owner where it is not the name asked for;
 /// additional ones after `+`. Times to live and SOA records are checked, not shown.
-fn render(answer: &Answer) -> String {
+pub(crate) fn render(answer: &Answer) -> String {
     let mut parts: Vec<String> = answer.chain.iter().map(named).collect();
     match &answer.outcome {
         Outcome::Records { answer: records, additional } => {
