@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod namespace;
 pub mod network;
 pub mod probe;
+pub mod product;
 pub mod reference;
 pub mod sample;
 pub mod scene;

@@ -50,16 +50,16 @@ impl Network {
         network.connect_neighbour("outside", 50);
         network.connect_neighbour("remote", 51);
         network.others["outside"].ip("addr add 203.0.113.5/32 dev eth0
-             -6 addr add 2001:db8::5/128 dev eth0 nodad");
+             addr add 2001:db8::5/128 dev eth0 nodad");
         for (name, _) in REMOTE_PODS {
             let [v4, v6] = [true, false].map(|v4| address(name, v4));
             network.others["remote"]
-                .ip(&format!("addr add {v4}/32 dev lo\n-6 addr add {v6}/128 dev lo nodad"));
+                .ip(&format!("addr add {v4}/32 dev lo\naddr add {v6}/128 dev lo nodad"));
         }
         network.node.ip("route add default via 192.168.50.2
-             -6 route add default via fd00:50::2
+             route add default via fd00:50::2
              route add 10.2.0.0/24 via 192.168.51.2
-             -6 route add fd00:10:0:2::/64 via fd00:51::2");
+             route add fd00:10:0:2::/64 via fd00:51::2");
         network
     }
 
@@ -80,17 +80,17 @@ impl Network {
         // The gateway's addresses have link scope: masquerading must not take them.
         self.node.ip(&format!(
             "addr add 169.254.1.1/32 dev {name} scope link
-             -6 addr add fe80::1/64 dev {name} nodad
+             addr add fe80::1/64 dev {name} nodad
              link set {name} up
              route add {v4}/32 dev {name}
-             -6 route add {v6}/128 dev {name}"
+             route add {v6}/128 dev {name}"
         ));
         pod.ip(&format!(
             "addr add {v4}/32 dev eth0
-             -6 addr add {v6}/128 dev eth0 nodad
+             addr add {v6}/128 dev eth0 nodad
              link set eth0 up
              route add default via 169.254.1.1 dev eth0 onlink
-             -6 route add default via fe80::1 dev eth0"
+             route add default via fe80::1 dev eth0"
         ));
         self.others.insert(name, pod);
     }
@@ -102,13 +102,13 @@ impl Network {
         for (side, device, host) in [(&self.node, name, 1), (&neighbour, "eth0", 2)] {
             side.ip(&format!(
                 "addr add 192.168.{net}.{host}/24 dev {device}
-                 -6 addr add fd00:{net}::{host}/64 dev {device} nodad
+                 addr add fd00:{net}::{host}/64 dev {device} nodad
                  link set {device} up"
             ));
         }
         neighbour.ip(&format!(
             "route add default via 192.168.{net}.1
-             -6 route add default via fd00:{net}::1"
+             route add default via fd00:{net}::1"
         ));
         self.others.insert(name, neighbour);
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -29,7 +30,7 @@ pub enum Observed {
 pub struct Probe {
     /// UDP instead of TCP.
     pub udp: bool,
-    /// Address to send from; port 0 = any.
+    /// Address to send from; port 0 = one that no other flow of this process has had lately.
     pub source: SocketAddr,
     /// Where to.
     pub destination: SocketAddr,
@@ -60,6 +61,14 @@ impl Probe {
     }
 }
 
+/// Ports in turn: one that comes again soon could meet what conntrack remembers of the flow before.
+fn fresh_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 50_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    u16::try_from(FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT).unwrap_or(0)
+}
+
 /// A flow that is kept.
 #[derive(Debug)]
 pub enum Connection {
@@ -75,7 +84,11 @@ impl Connection {
             if probe.udp { (Type::DGRAM, Protocol::UDP) } else { (Type::STREAM, Protocol::TCP) };
         let socket = Socket::new(Domain::for_address(probe.source), kind, Some(protocol)).expect("a socket");
         socket.set_reuse_address(true).expect("reuse of addresses");
-        socket.bind(&probe.source.into()).unwrap_or_else(|error| panic!("bind {}: {error}", probe.source));
+        let source = match probe.source.port() {
+            0 => SocketAddr::new(probe.source.ip(), fresh_port()),
+            _ => probe.source,
+        };
+        socket.bind(&source.into()).unwrap_or_else(|error| panic!("bind {source}: {error}"));
         socket.set_read_timeout(Some(probe.patience)).expect("a timeout");
         let begun = Instant::now();
         let connected = if probe.udp {
@@ -120,6 +133,8 @@ impl Connection {
 
 /// An error counts as an answer only if it did not just follow from waiting.
 fn failure(error: &std::io::Error, begun: Instant, patience: Duration) -> Observed {
+    // A process whose datagram a rule of its own host drops is told so: nothing went out.
+    let kept = error.kind() == ErrorKind::PermissionDenied;
     let waited = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
-    if waited || begun.elapsed() >= patience { Observed::Silence } else { Observed::Refused }
+    if kept || waited || begun.elapsed() >= patience { Observed::Silence } else { Observed::Refused }
 }

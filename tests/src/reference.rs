@@ -161,10 +161,11 @@ fn at_frontend(
     if targets.is_empty() {
         return Expected::Drop;
     }
-    // A pod that gets its own address as source would answer itself past the proxy.
-    Expected::Forward(
-        targets.into_iter().map(|target| (target, masquerade || target.ip() == source)).collect(),
-    )
+    // A pod here that gets its own address as source would answer itself past the proxy. (Upstream's
+    // nftables mode does this for pods of the node only: others do not send through it.)
+    let hairpin = |target: &SocketAddr| target.ip() == source && choice.here.contains(target);
+    let with_source = |target: SocketAddr| (target, masquerade || hairpin(&target));
+    Expected::Forward(targets.into_iter().map(with_source).collect())
 }
 
 /// `loadBalancerSourceRanges`: only ranges of the packet's family count, and none means anyone.

@@ -193,12 +193,14 @@ fn endpoint(dice: &mut Dice, v4: bool, hints: bool) -> Value {
     let terminating = *dice.pick(&[None, Some(false), Some(true)]);
     // As the API server has it: what terminates is not ready.
     let ready = if terminating == Some(true) { Some(false) } else { ready };
+    let host = 2 + dice.below(6);
     let mut value = json!({
-        "addresses": [ip(v4, "pods", 2 + dice.below(6))],
+        "addresses": [ip(v4, "pods", host)],
         "conditions": { "ready": ready, "serving": serving, "terminating": terminating },
     });
-    if !dice.one_in(6) {
-        value["nodeName"] = json!(dice.pick(&["node-1", "node-2"]));
+    // An address belongs to one node, whatever Service it is an endpoint of; one is on none.
+    if host != 7 {
+        value["nodeName"] = json!(["node-1", "node-2"][host % 2]);
     }
     if hints && !dice.one_in(8) {
         value["hints"] = json!({

@@ -14,6 +14,8 @@ pub(super) struct Choice {
     pub(super) cluster: Vec<SocketAddr>,
     /// For `Local`.
     pub(super) local: Vec<SocketAddr>,
+    /// Every one on this node.
+    pub(super) here: Vec<SocketAddr>,
 }
 
 struct Candidate {
@@ -37,6 +39,7 @@ pub(super) fn choose(world: &World, service: &Service, port: &ServicePort, v4: b
     };
     Choice {
         cluster: first(which(&|c| c.ready && near(c)), which(&|c| c.leaving_but_serving)),
+        here: which(&|c| c.local),
         local: first(which(&|c| c.ready && c.local), which(&|c| c.leaving_but_serving && c.local)),
     }
 }

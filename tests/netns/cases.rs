@@ -1,0 +1,65 @@
+//! The cases of `netns/cases`: their own words, the reference, the evaluator on what the kernel holds, and
+//! real packets agree.
+
+use std::sync::Mutex;
+
+use portolan_rules::evaluate::Memory;
+use portolan_tests::case::{self, Case};
+use portolan_tests::judgement::{judge, text};
+use portolan_tests::reference::{World, expect};
+
+use crate::stage::{Stage, packets};
+
+#[test]
+fn ipv4() {
+    run(true);
+}
+
+#[test]
+fn ipv6() {
+    run(false);
+}
+
+fn run(v4: bool) {
+    let mut stage = Stage::new();
+    let mut wrong = Vec::new();
+    for case in case::all() {
+        check(&mut stage, &case, &case.world(v4), v4, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn check(stage: &mut Stage, case: &Case, world: &World, v4: bool, wrong: &mut Vec<String>) {
+    let ruleset = stage.install(world);
+    let memory = Memory::of(&ruleset);
+    let found = Mutex::new(Vec::new());
+    let (network, note) = (&stage.network, |message: String| found.lock().expect("no panic").push(message));
+    // Waiting for silence is most of the time: all flows of a case at once.
+    std::thread::scope(|scope| {
+        for line in &case.flows {
+            for protocol in &line.protocols {
+                let flow = line.flow(protocol, v4);
+                let at = format!("{}: {protocol} {} -> {}", case.name, line.from, flow.destination);
+                let expected = expect(world, &flow);
+                if text(&expected) != line.want {
+                    note(format!("{at}: {} says the reference, not {}", text(&expected), line.want));
+                }
+                match judge(&ruleset, world, &memory, &flow) {
+                    Ok(judged) if judged == expected => {}
+                    other => note(format!("{at}: {other:?} says the evaluator, not {expected:?}")),
+                }
+                // The kernel of the tests has no SCTP sockets; `netns/sctp.rs` sends such packets raw.
+                if *protocol == "SCTP" {
+                    continue;
+                }
+                let note = &note;
+                scope.spawn(move || {
+                    if let Err(difference) = packets(network, &line.from, &flow, &expected) {
+                        note(format!("{at}: packets: {difference}, not {}", line.want));
+                    }
+                });
+            }
+        }
+    });
+    wrong.extend(found.into_inner().expect("no panic"));
+}
