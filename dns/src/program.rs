@@ -3,6 +3,8 @@
 use portolan_core::{EndpointSlice, Namespace, Pod, Service};
 use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
 use portolan_zone::PodNames;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::debug;
 
 use crate::args::Args;
 use crate::server::Server;
@@ -20,6 +22,7 @@ pub async fn program(mut args: Args) -> Result<(), Failure> {
         args.common.log_filter.get_or_insert_with(|| QUIET.to_owned());
     }
     let log = args.common.start_logging()?;
+    allow_many_files();
     let client = args.common.client().await?;
     let admin = Admin::new();
     admin.control_log(log);
@@ -38,6 +41,15 @@ pub async fn program(mut args: Args) -> Result<(), Failure> {
         watches.open::<Pod>(Selection::default());
     }
     server.serve(shutdown).await
+}
+
+/// Every forwarded query has a socket of its own, and so has every TCP client: the thousand files that a
+/// login shell allows are too few.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        debug!(%error, "the number of open files stays as it is");
+    }
 }
 
 /// The pod's name, which Kubernetes makes the host's.
