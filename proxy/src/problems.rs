@@ -12,8 +12,10 @@ use portolan_runtime::{EventType, Recorder, Reference};
 #[derive(Clone, Default)]
 pub(crate) struct Reporter {
     recorder: Option<Recorder>,
-    known: Arc<Mutex<HashMap<(ObjectName, IpFamily), Vec<Problem>>>>,
+    known: Arc<Mutex<Known>>,
 }
+
+type Known = HashMap<(ObjectName, IpFamily), Vec<Problem>>;
 
 impl Reporter {
     /// Reports to the log, and as Events if there is a recorder.

@@ -17,7 +17,7 @@ use crate::problems::Reporter;
 use crate::settings::{NodePortAddresses, Settings};
 use crate::stale_udp::Reaper;
 use crate::sync::Sync;
-use crate::{health_check, healthz, sysctl};
+use crate::{health_check, healthz, node, sysctl};
 
 /// What the proxy works with.
 #[derive(Clone)]
@@ -73,11 +73,7 @@ pub async fn run(settings: Settings, context: Context) -> Result<(), RunError> {
     });
 
     let conntrack = settings.conntrack;
-    spawn_blocking(move || {
-        sysctl::apply(&conntrack);
-        sysctl::warn_without_forwarding();
-    })
-    .await?;
+    spawn_blocking(move || sysctl::apply(&conntrack)).await?;
     let mut backends = Vec::new();
     for family in families {
         let settings = settings.clone();
@@ -97,6 +93,7 @@ pub async fn run(settings: Settings, context: Context) -> Result<(), RunError> {
         table = settings.table,
         "objects are known, rules follow them now"
     );
+    sysctl::warn_without_forwarding(&node::view(&settings, &store.read(), Vec::new()).addresses);
     let ranges = match &settings.node_port_addresses {
         NodePortAddresses::Primary => Vec::new(),
         NodePortAddresses::Ranges(ranges) => ranges.clone(),

@@ -4,9 +4,12 @@
 //! long-lived connections behind a NAT. Like kube-proxy, values are only ever raised: whoever set
 //! a larger one meant it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
+
+use portolan_core::IpFamily;
 
 /// What the node should have; `None` in a field leaves that setting alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,12 +117,16 @@ pub(crate) fn apply(wanted: &Conntrack) {
     }
 }
 
-/// Warns when the node does not forward, without which no pod reaches a Service on another node. Turning it on is
-/// the network plugin's (upstream's nftables mode does not either).
-pub(crate) fn warn_without_forwarding() {
-    for path in ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"] {
-        if fs::read_to_string(path).is_ok_and(|text| text.trim() == "0") {
-            tracing::warn!(path, "this node does not forward packets; Services reach only pods of this node");
+/// Warns when the node does not forward packets of its own families. Turning that on is the network
+/// plugin's (upstream's nftables mode does not either).
+pub(crate) fn warn_without_forwarding(node_addresses: &[IpAddr]) {
+    for (family, path) in [
+        (IpFamily::V4, "/proc/sys/net/ipv4/ip_forward"),
+        (IpFamily::V6, "/proc/sys/net/ipv6/conf/all/forwarding"),
+    ] {
+        let used = node_addresses.iter().any(|address| IpFamily::of(*address) == family);
+        if used && fs::read_to_string(path).is_ok_and(|text| text.trim() == "0") {
+            tracing::warn!(path, "this node does not forward packets, so pods on it reach nothing beyond it");
         }
     }
 }

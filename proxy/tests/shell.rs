@@ -2,9 +2,10 @@
 //! State that is fed by hand. Needs root; nothing outside the namespace is touched.
 
 #[path = "shell/fixture.rs"]
+#![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 mod fixture;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fixture::{Fixture, eventually, in_namespace, udp_client};
@@ -204,6 +205,49 @@ fn without_the_capability_it_says_so_in_one_line() {
         assert_eq!(output.status.code(), Some(64), "{stderr}");
         assert!(stderr.contains("CAP_NET_ADMIN") && stderr.trim().lines().count() == 1, "{stderr}");
     }
+}
+
+#[test]
+fn a_namespace_of_somebody_else_is_the_same_in_one_line() {
+    // Root of a new user namespace has every capability, but not over this network namespace.
+    let output =
+        Command::new("unshare").args(["--user", "--map-root-user", PROXY, "--cleanup"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{stderr}");
+    assert!(stderr.contains("CAP_NET_ADMIN") && stderr.trim().lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn without_an_api_server_it_waits_writes_nothing_and_ends_when_told() {
+    in_namespace(|| {
+        let fixture = Fixture::new();
+        let kubeconfig = std::env::temp_dir().join(format!("portolan-proxy-{}.yaml", std::process::id()));
+        std::fs::write(
+            &kubeconfig,
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
+             clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n",
+        )
+        .unwrap();
+        let generation = fixture.generation();
+        let mut proxy = Command::new(PROXY)
+            .args(["--node-name", "me", "--healthz-bind-address", "127.0.0.1:10256", "--kubeconfig"])
+            .arg(&kubeconfig)
+            .args(["--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"])
+            .args(["--conntrack-tcp-timeout-close-wait=0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        eventually("it lives", || fixture.get(10256, "/livez").is_some_and(|(status, _)| status == 200));
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(fixture.generation(), generation);
+        assert!(proxy.try_wait().unwrap().is_none());
+        Command::new("kill").arg(proxy.id().to_string()).status().unwrap();
+        let output = proxy.wait_with_output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        assert!(log.contains("cannot reach the API server"), "{log}");
+        std::fs::remove_file(kubeconfig).unwrap();
+    });
 }
 
 #[test]

@@ -108,21 +108,22 @@ pub(crate) struct Synced {
 }
 
 impl Backend {
-    /// Takes over what an earlier process left. Writes nothing.
+    /// Asks the kernel whether it lets us. What an earlier process left is read with the first sync.
     pub(crate) fn open(settings: Arc<Settings>, family: IpFamily) -> Result<Self, BackendError> {
-        let mut backend = Self {
+        let read = |source| BackendError::Read { family, source };
+        let mut socket = Socket::open().map_err(read)?;
+        socket.tables().map_err(read)?;
+        Ok(Self {
             settings,
             family,
-            socket: Socket::open().map_err(|source| BackendError::Read { family, source })?,
+            socket,
             desired: Desired::new(),
             installed: Installed::absent(),
             checked: Checked::default(),
             interface_addresses: Vec::new(),
             stale: true,
             drift: Drift::default(),
-        };
-        backend.adopt()?;
-        Ok(backend)
+        })
     }
 
     /// The address family.
@@ -167,6 +168,7 @@ impl Backend {
         let options = Options { collect: dirty.all, ..self.options(&node) };
         let plan = plan(&self.desired, &self.installed, &options);
         let wrote = !plan.batch.is_empty();
+        tracing::debug!(family = %self.family, operations = plan.batch.operations.len(), "planned");
         if wrote {
             self.drift.before_write(&mut self.socket);
             let sent = self.socket.send(&plan.batch);
