@@ -114,11 +114,7 @@ impl Connection {
                     _ => Ok(line),
                 }
             }),
-            Self::Udp(socket) => socket.send(b"?").and_then(|_| {
-                let mut buffer = [0; 512];
-                let length = socket.recv(&mut buffer)?;
-                Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
-            }),
+            Self::Udp(socket) => exchange(socket),
         };
         match answer {
             Ok(text) => {
@@ -131,10 +127,20 @@ impl Connection {
     }
 }
 
+fn exchange(socket: &UdpSocket) -> std::io::Result<String> {
+    match socket.send(b"?") {
+        // A rule of the sender's own host dropped the datagram; whether that was a rejection, the socket
+        // hears as from any other host.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+        sent => drop(sent?),
+    }
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
 /// An error counts as an answer only if it did not just follow from waiting.
 fn failure(error: &std::io::Error, begun: Instant, patience: Duration) -> Observed {
-    // A process whose datagram a rule of its own host drops is told so: nothing went out.
-    let kept = error.kind() == ErrorKind::PermissionDenied;
     let waited = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
-    if kept || waited || begun.elapsed() >= patience { Observed::Silence } else { Observed::Refused }
+    if waited || begun.elapsed() >= patience { Observed::Silence } else { Observed::Refused }
 }
