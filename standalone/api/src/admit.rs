@@ -81,7 +81,8 @@ pub(crate) fn shape(kind: Kind, mut object: Value, strict: bool) -> Result<Value
     let shaped = shaped.map_err(|error| {
         let (name, version) = (facts.name, kind.api_version());
         let path = error.path().to_string();
-        let message = format!("{name} in version {version:?} cannot be handled as a {name}: {path}: {}", error.inner());
+        let message =
+            format!("{name} in version {version:?} cannot be handled as a {name}: {path}: {}", error.inner());
         Failure::bad_request(message)
     })?;
     if strict && let Some(list) = unknown::fields(&object, &shaped) {
@@ -90,13 +91,20 @@ pub(crate) fn shape(kind: Kind, mut object: Value, strict: bool) -> Result<Value
     Ok(shaped)
 }
 
-fn reshape<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, serde_path_to_error::Error<serde_json::Error>> {
+fn reshape<T: DeserializeOwned + Serialize>(
+    object: &Value,
+) -> Result<Value, serde_path_to_error::Error<serde_json::Error>> {
     let typed: T = serde_path_to_error::deserialize(object)?;
     Ok(serde_json::to_value(typed).expect("what was decoded from JSON has a form in JSON"))
 }
 
 /// Defaults, allocates and checks an object of the right shape.
-pub(crate) fn admit(kind: Kind, object: Value, old: Option<&Value>, context: Context<'_>) -> Result<Value, Failure> {
+pub(crate) fn admit(
+    kind: Kind,
+    object: Value,
+    old: Option<&Value>,
+    context: Context<'_>,
+) -> Result<Value, Failure> {
     let mut causes = Causes::default();
     metadata::check(kind, &object, old, &mut causes);
     let name = context.name.name.clone();
@@ -138,7 +146,9 @@ pub(crate) fn intent_changed(kind: Kind, old: &Value, new: &Value) -> bool {
         // It has no spec: all but the metadata counts, and of that the labels (as upstream).
         Kind::EndpointSlice => {
             ["endpoints", "ports", "addressType"].iter().any(|field| old.get(field) != new.get(field))
-                || ["/metadata/labels", "/metadata/annotations"].iter().any(|at| old.pointer(at) != new.pointer(at))
+                || ["/metadata/labels", "/metadata/annotations"]
+                    .iter()
+                    .any(|at| old.pointer(at) != new.pointer(at))
         }
         _ => old.get("spec") != new.get("spec"),
     }

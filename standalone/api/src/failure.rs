@@ -78,16 +78,19 @@ impl Failure {
 
     /// The object has changed since the writer read it.
     pub fn modified(kind: Kind, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, why)
     }
 
     /// The object breaks the rules of its kind.
     pub fn invalid(kind: Kind, name: &str, causes: Causes) -> Self {
         let facts = kind.facts();
-        let texts: Vec<_> = causes.0.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let texts: Vec<_> =
+            causes.0.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let list = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
-        let mut failure = Self::new(422, "Invalid", format!("{} {name:?} is invalid: {list}", kind.qualified()));
+        let mut failure =
+            Self::new(422, "Invalid", format!("{} {name:?} is invalid: {list}", kind.qualified()));
         failure.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: facts.group,
@@ -147,8 +150,9 @@ impl Failure {
 
     /// The body has a form that is not read.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -217,7 +221,9 @@ impl Failure {
         });
         if let Some(details) = &self.details {
             let mut out = serde_json::Map::new();
-            for (key, text) in [("name", details.name.as_str()), ("group", details.group), ("kind", &details.kind)] {
+            for (key, text) in
+                [("name", details.name.as_str()), ("group", details.group), ("kind", &details.kind)]
+            {
                 if !text.is_empty() {
                     out.insert(key.to_owned(), text.into());
                 }
@@ -255,7 +261,8 @@ impl Causes {
     }
 
     pub(crate) fn required(&mut self, field: impl Into<String>, why: &str) {
-        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        let message =
+            if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         self.add("FieldValueRequired", field, message);
     }
 

@@ -123,7 +123,10 @@ impl Simulator {
     }
 
     async fn serve(self, request: Request<Bytes>) -> Result<Response, BoxError> {
-        let watch = request.uri().query().is_some_and(|query| query.contains("watch=true") || query.contains("watch=1"));
+        let watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch=true") || query.contains("watch=1"));
         let (pause, fate) = self.lock().fate(request.method(), watch);
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
@@ -159,9 +162,17 @@ impl Shared {
         let fate = if random.chance(faults.too_many) {
             Fate::Refused(Failure::too_many_requests(1))
         } else if changes && random.chance(faults.conflict) {
-            Fate::Refused(Failure::conflict(crate::Kind::Service, "simulated", "the object has been modified"))
+            Fate::Refused(Failure::conflict(
+                crate::Kind::Service,
+                "simulated",
+                "the object has been modified",
+            ))
         } else if random.chance(faults.error_before) {
-            Fate::Refused(if random.chance(500) { Failure::unavailable() } else { Failure::internal("simulated") })
+            Fate::Refused(if random.chance(500) {
+                Failure::unavailable()
+            } else {
+                Failure::internal("simulated")
+            })
         } else if watch && random.chance(faults.watch_refused) {
             Fate::Refused(Failure::expired("too old resource version: simulated"))
         } else if random.chance(faults.reset_before) {

@@ -85,7 +85,8 @@ impl Call {
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
-        let refuse = |error| Failure::bad_request(format!("the body of the request does not decode: {error}"));
+        let refuse =
+            |error| Failure::bad_request(format!("the body of the request does not decode: {error}"));
         serde_json::from_slice(&self.body).map_err(refuse)
     }
 }

@@ -225,9 +225,9 @@ impl Kind {
 
     /// The kind behind a path.
     pub fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
-        let found = FACTS.iter().find(|facts| {
-            facts.group == group && facts.version == version && facts.plural == plural
-        });
+        let found = FACTS
+            .iter()
+            .find(|facts| facts.group == group && facts.version == version && facts.plural == plural);
         found.map(|facts| facts.kind)
     }
 
@@ -240,7 +240,11 @@ impl Kind {
     /// As in `apiVersion`.
     pub fn api_version(self) -> String {
         let facts = self.facts();
-        if facts.group.is_empty() { facts.version.to_owned() } else { format!("{}/{}", facts.group, facts.version) }
+        if facts.group.is_empty() {
+            facts.version.to_owned()
+        } else {
+            format!("{}/{}", facts.group, facts.version)
+        }
     }
 
     /// Plural with group, such as `deployments.apps`.

@@ -26,5 +26,6 @@ pub use patch::Patch;
 pub use random::Random;
 pub use selector::Selection;
 pub use store::{
-    Change, Changes, Config, DeleteOptions, Deleted, List, ListOptions, Part, Propagation, Store, WriteOptions,
+    Change, Changes, Config, DeleteOptions, Deleted, List, ListOptions, Part, Propagation, Store,
+    WriteOptions,
 };

@@ -123,7 +123,9 @@ fn requirement(part: &str) -> Result<Requirement, Failure> {
 }
 
 fn unreadable(part: &str) -> Failure {
-    Failure::bad_request(format!("unable to parse requirement: found '{part}', expected key=value, key!=value, key in (a,b), key notin (a,b), key or !key"))
+    Failure::bad_request(format!(
+        "unable to parse requirement: found '{part}', expected key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
+    ))
 }
 
 /// Reads a field selector, such as `metadata.name=a,status.phase!=Running`.
@@ -136,7 +138,9 @@ pub fn fields(kind: Kind, selector: &str) -> Result<Vec<FieldRequirement>, Failu
             } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (field, value, true)
             } else {
-                return Err(Failure::bad_request(format!("invalid selector: '{part}'; can't understand '{part}'")));
+                return Err(Failure::bad_request(format!(
+                    "invalid selector: '{part}'; can't understand '{part}'"
+                )));
             };
             if !selectable(kind).any(|known| known == field) {
                 return Err(Failure::bad_request(format!("field label not supported: {field}")));
@@ -185,7 +189,8 @@ fn selectable(kind: Kind) -> impl Iterator<Item = &'static str> {
 /// A Deployment's selector as text, for its scale.
 pub(crate) fn of_deployment(deployment: &Value) -> String {
     let labels = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let pairs = labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    let pairs =
+        labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
     pairs.collect::<Vec<_>>().join(",")
 }
 
@@ -228,7 +233,8 @@ mod tests {
             ("spec.nodeName!=n1", false),
             ("status.phase=", true),
         ] {
-            let selection = Selection { fields: fields(Kind::Pod, selector).unwrap(), ..Selection::default() };
+            let selection =
+                Selection { fields: fields(Kind::Pod, selector).unwrap(), ..Selection::default() };
             assert_eq!(selection.matches(&object), expected, "{selector}");
         }
         assert!(fields(Kind::Pod, "spec.color=red").is_err());

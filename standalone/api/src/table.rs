@@ -70,7 +70,9 @@ fn columns(kind: Kind) -> Columns {
         Kind::ConfigMap => &["Name", "Data", "Age"],
         Kind::Secret => &["Name", "Type", "Data", "Age"],
         Kind::ServiceAccount => &["Name", "Secrets", "Age"],
-        Kind::Event | Kind::NewEvent => &["Last Seen", "Type", "Reason", "Object", "+Count", "Message", "+Name"],
+        Kind::Event | Kind::NewEvent => {
+            &["Last Seen", "Type", "Reason", "Object", "+Count", "Message", "+Name"]
+        }
     }
 }
 

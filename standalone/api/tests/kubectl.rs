@@ -3,6 +3,8 @@
 //! `PORTOLAN_KUBE` is the path of the multi-call binary (`tests/cluster/build` prints it). Without it the
 //! test fails: a test that skips itself proves nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -114,11 +116,17 @@ async fn what_people_do_with_kubectl_works() {
     assert!(kubectl.run("api-resources").await.contains("endpointslices"));
     let applied = kubectl.run("apply -f shop.yaml").await;
     assert_eq!(applied, "service/shop created\ndeployment.apps/shop created\n");
-    assert_eq!(kubectl.run("apply -f shop.yaml").await, "service/shop unchanged\ndeployment.apps/shop unchanged\n");
+    assert_eq!(
+        kubectl.run("apply -f shop.yaml").await,
+        "service/shop unchanged\ndeployment.apps/shop unchanged\n"
+    );
 
     let services = kubectl.run("get services").await;
     let row: Vec<_> = services.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!((row[0], row[1], row[3], row[4]), ("shop", "ClusterIP", "<none>", "80/TCP,53/UDP,53/TCP,9000/TCP"));
+    assert_eq!(
+        (row[0], row[1], row[3], row[4]),
+        ("shop", "ClusterIP", "<none>", "80/TCP,53/UDP,53/TCP,9000/TCP")
+    );
     assert!(row[2].starts_with("10.96."));
     assert!(kubectl.run("get deploy shop -o wide").await.contains("0/2"));
     assert!(kubectl.run("get all -A").await.contains("deployment.apps/shop"));
@@ -132,10 +140,15 @@ async fn what_people_do_with_kubectl_works() {
         .replace("port: 80, targetPort: http", "port: 80, targetPort: 8080")
         .replace("value: hello", "value: bye");
     kubectl.write("shop.yaml", &changed);
-    assert_eq!(kubectl.run("apply -f shop.yaml").await, "service/shop configured\ndeployment.apps/shop configured\n");
-    let ports = kubectl.run("get svc shop -o jsonpath={.spec.ports[*].name}:{.spec.ports[*].targetPort}").await;
+    assert_eq!(
+        kubectl.run("apply -f shop.yaml").await,
+        "service/shop configured\ndeployment.apps/shop configured\n"
+    );
+    let ports =
+        kubectl.run("get svc shop -o jsonpath={.spec.ports[*].name}:{.spec.ports[*].targetPort}").await;
     assert_eq!(ports, "http dns dns-tcp:8080 53 53");
-    let env = kubectl.run("get deploy shop -o jsonpath={.spec.template.spec.containers[0].env[0].value}").await;
+    let env =
+        kubectl.run("get deploy shop -o jsonpath={.spec.template.spec.containers[0].env[0].value}").await;
     assert_eq!(env, "bye");
 
     assert_eq!(kubectl.run("scale deploy/shop --replicas=5").await, "deployment.apps/shop scaled\n");
@@ -144,7 +157,9 @@ async fn what_people_do_with_kubectl_works() {
     kubectl.run("annotate svc shop note=x").await;
     kubectl.run("patch svc shop -p {\"spec\":{\"type\":\"NodePort\"}}").await;
     kubectl.run("patch svc shop --type=merge -p {\"spec\":{\"sessionAffinity\":\"ClientIP\"}}").await;
-    kubectl.run("patch svc shop --type=json -p [{\"op\":\"remove\",\"path\":\"/metadata/labels/tier\"}]").await;
+    kubectl
+        .run("patch svc shop --type=json -p [{\"op\":\"remove\",\"path\":\"/metadata/labels/tier\"}]")
+        .await;
     let seen = kubectl.run("get svc shop -o jsonpath={.spec.type}/{.metadata.labels}/{.spec.sessionAffinityConfig.clientIP.timeoutSeconds}").await;
     assert_eq!(seen, r#"NodePort/{"app":"shop"}/10800"#);
     assert!(kubectl.run("describe svc shop").await.contains("NodePort:"));
@@ -166,16 +181,24 @@ async fn what_people_do_with_kubectl_works() {
 async fn what_is_wrong_is_said() {
     let (kubectl, _api) = Kubectl::start().await;
     let long = "a".repeat(64);
-    let service = |rest: &str| {
-        format!("{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{{rest}}}}}")
-    };
+    let service =
+        |rest: &str| format!("{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{{rest}}}}}");
     for (yaml, expected) in [
         (service("ports: [{port: 0}]"), "spec.ports[0].port: Invalid value: 0"),
-        (service("ports: [{port: 80, protocol: QUIC}]"), "spec.ports[0].protocol: Unsupported value: \"QUIC\""),
+        (
+            service("ports: [{port: 80, protocol: QUIC}]"),
+            "spec.ports[0].protocol: Unsupported value: \"QUIC\"",
+        ),
         (service("ports: [{port: 80}, {port: 81}]"), "spec.ports[0].name: Required value"),
-        (service(&format!("selector: {{app: {long}}}, ports: [{{port: 80}}]")), "must be no more than 63 bytes"),
+        (
+            service(&format!("selector: {{app: {long}}}, ports: [{{port: 80}}]")),
+            "must be no more than 63 bytes",
+        ),
         (service("clusterIP: 1.2.3.4, ports: [{port: 80}]"), "is not in the valid range"),
-        (service("type: NodePort, ports: [{port: 80, nodePort: 80}]"), "provided port is not in the valid range"),
+        (
+            service("type: NodePort, ports: [{port: 80, nodePort: 80}]"),
+            "provided port is not in the valid range",
+        ),
         (service("color: red, ports: [{port: 80}]"), "unknown field \"spec.color\""),
         (service("ports: [{port: eighty}]"), "spec.ports[0].port"),
     ] {
@@ -183,13 +206,17 @@ async fn what_is_wrong_is_said() {
         let said = kubectl.refused("apply -f bad.yaml").await;
         assert!(said.contains(expected), "{yaml}\n{said}");
     }
-    kubectl.write("a.yaml", &service("type: NodePort, clusterIP: 10.96.0.7, ports: [{port: 80, nodePort: 30007}]"));
+    kubectl.write(
+        "a.yaml",
+        &service("type: NodePort, clusterIP: 10.96.0.7, ports: [{port: 80, nodePort: 30007}]"),
+    );
     kubectl.run("create -f a.yaml").await;
     assert!(kubectl.refused("create -f a.yaml").await.contains("AlreadyExists"));
     let other = service("clusterIP: 10.96.0.7, ports: [{port: 80}]").replace("name: s}", "name: t}");
     kubectl.write("b.yaml", &other);
     assert!(kubectl.refused("create -f b.yaml").await.contains("provided IP is already allocated"));
-    let other = service("type: NodePort, ports: [{port: 80, nodePort: 30007}]").replace("name: s}", "name: t}");
+    let other =
+        service("type: NodePort, ports: [{port: 80, nodePort: 30007}]").replace("name: s}", "name: t}");
     kubectl.write("c.yaml", &other);
     assert!(kubectl.refused("create -f c.yaml").await.contains("provided port is already allocated"));
     assert!(kubectl.refused("apply --server-side -f b.yaml").await.contains("server-side apply"));

@@ -39,7 +39,11 @@ impl Admit for Deployment {
         }
         if !wanted.iter().all(|(key, value)| labels.get(key) == Some(value)) {
             let given = super::encode(&labels);
-            causes.invalid("spec.template.metadata.labels", given, "`selector` does not match template `labels`");
+            causes.invalid(
+                "spec.template.metadata.labels",
+                given,
+                "`selector` does not match template `labels`",
+            );
         }
         match spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) {
             Some("RollingUpdate" | "Recreate") | None => {}

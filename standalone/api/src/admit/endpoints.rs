@@ -23,7 +23,8 @@ impl Admit for Endpoints {
     fn check(&self, _old: Option<&Self>, causes: &mut Causes) {
         for (index, subset) in self.subsets.iter().flatten().enumerate() {
             let at = format!("subsets[{index}]");
-            let lists = [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+            let lists =
+                [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
             if lists.iter().all(|(_, list)| list.as_ref().is_none_or(Vec::is_empty)) {
                 causes.required(at.as_str(), "must specify `addresses` or `notReadyAddresses`");
             }

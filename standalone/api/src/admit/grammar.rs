@@ -23,7 +23,9 @@ pub(crate) fn label(text: &str) -> Result<(), &'static str> {
         return Err("must be no more than 63 bytes");
     }
     if !spelled(text, lower, &['-']) {
-        return Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc')");
+        return Err(
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc')",
+        );
     }
     Ok(())
 }
@@ -34,7 +36,9 @@ pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
         return Err("must be no more than 253 bytes");
     }
     if !text.split('.').all(|part| spelled(part, lower, &['-'])) {
-        return Err("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com')");
+        return Err(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com')",
+        );
     }
     Ok(())
 }
@@ -45,7 +49,9 @@ pub(crate) fn label_value(text: &str) -> Result<(), &'static str> {
         return Err("must be no more than 63 bytes");
     }
     if !text.is_empty() && !spelled(text, alphanumeric, &['-', '_', '.']) {
-        return Err("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345')");
+        return Err(
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345')",
+        );
     }
     Ok(())
 }
@@ -66,7 +72,9 @@ pub(crate) fn qualified(text: &str) -> Result<(), &'static str> {
         return Err("name part must be no more than 63 bytes");
     }
     if !spelled(name, alphanumeric, &['-', '_', '.']) {
-        return Err("name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc')");
+        return Err(
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc')",
+        );
     }
     Ok(())
 }
@@ -166,7 +174,9 @@ mod tests {
 
     #[test]
     fn addresses_that_lead_into_the_node_are_no_endpoints() {
-        for (text, good) in [("10.0.0.1", true), ("127.0.0.1", false), ("169.254.1.1", false), ("::", false), ("x", false)] {
+        for (text, good) in
+            [("10.0.0.1", true), ("127.0.0.1", false), ("169.254.1.1", false), ("::", false), ("x", false)]
+        {
             let mut causes = Causes::default();
             endpoint_address("ip", text, &mut causes);
             assert_eq!(causes.is_empty(), good, "{text}");

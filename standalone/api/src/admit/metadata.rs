@@ -19,7 +19,8 @@ pub(super) fn check(kind: Kind, object: &Value, old: Option<&Value>, causes: &mu
         };
         grammar::text("metadata.name", meta(object, "name").unwrap_or(""), grammar, causes);
     }
-    let part = |field| object.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_object);
+    let part =
+        |field| object.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_object);
     labels("metadata.labels", part("labels"), causes);
     let mut size = 0;
     for (key, value) in part("annotations").into_iter().flatten() {

@@ -33,7 +33,8 @@ impl Admit for Node {
         if let Some(before) = old.and_then(cidr)
             && cidr(self).as_ref() != Some(&before)
         {
-            causes.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+            causes
+                .forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
         }
         let addresses = self.status.as_ref().and_then(|status| status.addresses.as_ref());
         for (index, address) in addresses.into_iter().flatten().enumerate() {

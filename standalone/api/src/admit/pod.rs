@@ -47,7 +47,9 @@ fn changeless(spec: &PodSpec) -> Value {
             fields(container).remove("image");
         }
     }
-    for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers"] {
+    for field in
+        ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers"]
+    {
         fields(&mut spec).remove(field);
     }
     spec
@@ -81,7 +83,8 @@ fn fill_container(container: &mut Container, host_network: bool) {
             port.host_port.get_or_insert(port.container_port);
         }
     }
-    let probes = [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
+    let probes =
+        [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
     for probe in probes.into_iter().flatten() {
         fill_probe(probe);
     }
@@ -129,7 +132,12 @@ pub(super) fn check(at: &str, spec: &PodSpec, causes: &mut Causes) {
     if spec.containers.is_empty() {
         causes.required(format!("{at}.containers"), "");
     }
-    one_of(format!("{at}.restartPolicy"), spec.restart_policy.as_deref(), &["Always", "Never", "OnFailure"], causes);
+    one_of(
+        format!("{at}.restartPolicy"),
+        spec.restart_policy.as_deref(),
+        &["Always", "Never", "OnFailure"],
+        causes,
+    );
     let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
     one_of(format!("{at}.dnsPolicy"), spec.dns_policy.as_deref(), &policies, causes);
     for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {

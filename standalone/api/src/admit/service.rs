@@ -1,8 +1,6 @@
 //! Services: defaults, what an update inherits, allocation, and rules.
 
-use k8s_openapi::api::core::v1::{
-    ClientIPConfig, Service, ServiceSpec, SessionAffinityConfig,
-};
+use k8s_openapi::api::core::v1::{ClientIPConfig, Service, ServiceSpec, SessionAffinityConfig};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 

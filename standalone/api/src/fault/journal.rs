@@ -34,7 +34,8 @@ impl Write {
     /// Whether it would overwrite what its author has not seen: an update or patch without the version
     /// that it is based on, or a deletion that does not say which object it means.
     pub fn is_blind(&self) -> bool {
-        let said = |pointer| self.body.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        let said =
+            |pointer| self.body.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
         // A JSON patch tests the version.
         let tested = || {
             let mut steps = self.body.as_array().into_iter().flatten();

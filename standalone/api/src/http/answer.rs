@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -86,7 +86,8 @@ pub(crate) fn failure(failure: &Failure) -> Response {
 /// What a deletion answers where the object itself is not the answer.
 pub(super) fn success(kind: Kind, object: &Value) -> Value {
     let facts = kind.facts();
-    let of = |field| object.get("metadata").and_then(|metadata| metadata.get(field)).cloned().unwrap_or_default();
+    let of =
+        |field| object.get("metadata").and_then(|metadata| metadata.get(field)).cloned().unwrap_or_default();
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
         "details": {"name": of("name"), "group": facts.group, "kind": facts.plural, "uid": of("uid")},

@@ -34,7 +34,9 @@ pub(super) fn answer(method: &Method, path: &str) -> Option<Result<Response, Fai
         ["api", version] => resources("", version)?,
         ["apis", group, version] => resources(group, version)?,
         ["openapi", rest @ ..] => return Some(openapi::answer(rest)),
-        [""] => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}),
+        [""] => {
+            json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]})
+        }
         _ => return None,
     };
     Some(if *method == Method::GET { Ok(ok(&value)) } else { Err(Failure::method_not_allowed()) })

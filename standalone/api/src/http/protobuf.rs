@@ -70,7 +70,8 @@ static MESSAGES: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
 
 /// The object in a body.
 pub(super) fn object(body: &[u8]) -> Result<Value, Failure> {
-    let rest = body.strip_prefix(MAGIC).ok_or_else(|| refuse("it does not begin as Kubernetes' protobuf does"))?;
+    let rest =
+        body.strip_prefix(MAGIC).ok_or_else(|| refuse("it does not begin as Kubernetes' protobuf does"))?;
     let (mut kind, mut version, mut raw) = (String::new(), String::new(), &[][..]);
     for part in parts(rest)? {
         match part {
@@ -87,7 +88,9 @@ pub(super) fn object(body: &[u8]) -> Result<Value, Failure> {
             _ => {}
         }
     }
-    let (name, _) = MESSAGES.get_key_value(kind.as_str()).ok_or_else(|| refuse(&format!("objects of kind {kind:?} are read as JSON only")))?;
+    let (name, _) = MESSAGES
+        .get_key_value(kind.as_str())
+        .ok_or_else(|| refuse(&format!("objects of kind {kind:?} are read as JSON only")))?;
     let mut object = message(name, raw)?;
     object.insert("apiVersion".to_owned(), version.into());
     object.insert("kind".to_owned(), kind.into());
@@ -95,7 +98,9 @@ pub(super) fn object(body: &[u8]) -> Result<Value, Failure> {
 }
 
 fn refuse(why: &str) -> Failure {
-    Failure::unsupported_media_type(&format!("application/json; of application/vnd.kubernetes.protobuf only what kubectl create sends: {why}"))
+    Failure::unsupported_media_type(&format!(
+        "application/json; of application/vnd.kubernetes.protobuf only what kubectl create sends: {why}"
+    ))
 }
 
 fn message(name: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, Failure> {
@@ -116,7 +121,8 @@ fn message(name: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, Failu
             }
             Shape::List => {
                 let list = object.entry(field).or_insert_with(|| Value::Array(Vec::new()));
-                let item = value(kind, &wire)?.unwrap_or_else(|| if kind == "s" { "".into() } else { Value::Object(Map::new()) });
+                let item = value(kind, &wire)?
+                    .unwrap_or_else(|| if kind == "s" { "".into() } else { Value::Object(Map::new()) });
                 if let Value::Array(list) = list {
                     list.push(item);
                 }
@@ -141,7 +147,9 @@ fn value(kind: &'static str, wire: &Wire<'_>) -> Result<Option<Value>, Failure> 
         ("-", _) => None,
         ("s", Wire::Bytes(text)) => Some(utf8(text)?).filter(|text| !text.is_empty()).map(Value::from),
         ("y", Wire::Bytes(bytes)) => serde_json::to_value(ByteString(bytes.to_vec())).ok(),
-        ("i" | "I", Wire::Number(number)) => (kind == "I" || *number != 0).then(|| number.cast_signed().into()),
+        ("i" | "I", Wire::Number(number)) => {
+            (kind == "I" || *number != 0).then(|| number.cast_signed().into())
+        }
         ("b" | "B", Wire::Number(number)) => (kind == "B" || *number != 0).then(|| (*number != 0).into()),
         ("IntOrString", Wire::Bytes(bytes)) => {
             let mut fields = message(kind, bytes)?;
@@ -149,7 +157,8 @@ fn value(kind: &'static str, wire: &Wire<'_>) -> Result<Option<Value>, Failure> 
             Some(fields.remove(if text { "strVal" } else { "intVal" }).unwrap_or_else(|| 0.into()))
         }
         (_, Wire::Bytes(bytes)) => {
-            let (name, _) = MESSAGES.get_key_value(kind).ok_or_else(|| refuse("a value of the wrong type"))?;
+            let (name, _) =
+                MESSAGES.get_key_value(kind).ok_or_else(|| refuse("a value of the wrong type"))?;
             Some(message(name, bytes)?).filter(|fields| !fields.is_empty()).map(Value::Object)
         }
         _ => return Err(refuse("a value of the wrong type")),

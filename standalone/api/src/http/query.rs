@@ -47,7 +47,10 @@ impl Query {
             None | Some("NotOlderThan") => None,
             Some("Exact") => version,
             Some(other) => {
-                return Err(Failure::invalid_options("resourceVersionMatch", &format!("unknown value {other:?}")));
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    &format!("unknown value {other:?}"),
+                ));
             }
         };
         Ok(ListOptions { limit: self.number("limit")?.unwrap_or(0), next, exactly })
@@ -68,7 +71,8 @@ impl Query {
 
     /// Options of a deletion, from the query and from the body (which wins).
     pub(super) fn delete(&self, body: &Value) -> Result<DeleteOptions, Failure> {
-        let precondition = |field| body.get("preconditions").and_then(|preconditions| preconditions.get(field));
+        let precondition =
+            |field| body.get("preconditions").and_then(|preconditions| preconditions.get(field));
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let version = precondition("resourceVersion").and_then(text);
         let refuse = |_| Failure::bad_request("preconditions.resourceVersion is not a version");
@@ -78,13 +82,16 @@ impl Query {
         };
         let policy = body.get("propagationPolicy").and_then(text);
         let policy = policy.or_else(|| self.text("propagationPolicy").map(str::to_owned));
-        let orphan = body.get("orphanDependents").and_then(Value::as_bool).unwrap_or(self.flag("orphanDependents"));
+        let orphan =
+            body.get("orphanDependents").and_then(Value::as_bool).unwrap_or(self.flag("orphanDependents"));
         let propagation = match policy.as_deref() {
             Some("Orphan") => Propagation::Orphan,
             Some("Foreground") => Propagation::Foreground,
             None if orphan => Propagation::Orphan,
             None | Some("Background") => Propagation::Background,
-            Some(other) => return Err(Failure::bad_request(format!("propagationPolicy: unknown value {other:?}"))),
+            Some(other) => {
+                return Err(Failure::bad_request(format!("propagationPolicy: unknown value {other:?}")));
+            }
         };
         Ok(DeleteOptions {
             uid: precondition("uid").and_then(text),

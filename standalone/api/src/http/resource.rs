@@ -10,7 +10,7 @@ use super::answer::{Form, body, include, metadata_only, ok, success};
 use super::target::Target;
 use super::{Call, event, scale, watch};
 use crate::object::{fields, text};
-use crate::table::{Table, Include};
+use crate::table::{Include, Table};
 use crate::{Api, Deleted, Failure, Kind, Name, Part, Patch, Selection};
 
 const PATCHES: &str =
@@ -53,7 +53,13 @@ fn get(api: &Api, target: &Target, call: &Call) -> Result<Response, Failure> {
 }
 
 /// One object, in the form that is asked for.
-fn single(api: &Api, kind: Kind, object: Arc<Value>, call: &Call, code: StatusCode) -> Result<Response, Failure> {
+fn single(
+    api: &Api,
+    kind: Kind,
+    object: Arc<Value>,
+    call: &Call,
+    code: StatusCode,
+) -> Result<Response, Failure> {
     let object = event::outward(kind, object);
     Ok(match call.form {
         Form::Plain => body(code, &object),
@@ -118,7 +124,12 @@ struct Collection<'a> {
 }
 
 fn collection<'a>(kind: Kind, metadata: &'a Value, items: &'a [Arc<Value>]) -> Collection<'a> {
-    Collection { kind: format!("{}List", kind.facts().name), api_version: kind.api_version(), metadata, items }
+    Collection {
+        kind: format!("{}List", kind.facts().name),
+        api_version: kind.api_version(),
+        metadata,
+        items,
+    }
 }
 
 fn create(api: &Api, target: &Target, call: &Call) -> Result<Response, Failure> {
@@ -156,11 +167,15 @@ fn patch(kind: Kind, call: &Call) -> Result<Patch, Failure> {
         "application/merge-patch+json" => Ok(Patch::Merge(event_patch(kind, call.json()?))),
         "application/strategic-merge-patch+json" => Ok(Patch::Strategic(event_patch(kind, call.json()?))),
         // Its paths would have to be translated.
-        "application/json-patch+json" if kind == Kind::NewEvent => Err(Failure::unsupported_media_type(PATCHES)),
+        "application/json-patch+json" if kind == Kind::NewEvent => {
+            Err(Failure::unsupported_media_type(PATCHES))
+        }
         "application/json-patch+json" => Ok(Patch::Json(call.json()?)),
-        "application/apply-patch+yaml" | "application/apply-patch+cbor" => Err(Failure::unsupported_media_type(
-            &format!("{PATCHES}; server-side apply is not served by Portolan's in-memory API"),
-        )),
+        "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
+            Err(Failure::unsupported_media_type(&format!(
+                "{PATCHES}; server-side apply is not served by Portolan's in-memory API"
+            )))
+        }
         _ => Err(Failure::unsupported_media_type(PATCHES)),
     }
 }
@@ -243,5 +258,8 @@ fn bind(api: &Api, target: &Target, call: &Call) -> Result<Response, Failure> {
     };
     let options = call.query.write(api.now())?;
     api.write(|store, _| store.bind(&name, node, &options))?;
-    Ok(body(StatusCode::CREATED, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})))
+    Ok(body(
+        StatusCode::CREATED,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+    ))
 }

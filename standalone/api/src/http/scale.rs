@@ -34,7 +34,9 @@ pub(super) fn onto(mut deployment: Value, scale: &Value) -> Result<Value, Failur
         })?,
     };
     field_mut(fields(&mut deployment), "spec").insert("replicas".to_owned(), replicas.into());
-    if let Some(version) = scale.pointer("/metadata/resourceVersion").filter(|version| version.as_str() != Some("")) {
+    if let Some(version) =
+        scale.pointer("/metadata/resourceVersion").filter(|version| version.as_str() != Some(""))
+    {
         meta_mut(&mut deployment).insert("resourceVersion".to_owned(), version.clone());
     }
     Ok(deployment)

@@ -96,7 +96,10 @@ impl Watch {
         if !streams_list && (asked > 0 || initial.is_some()) {
             self.version = if asked > 0 { asked } else { self.api.read(crate::Store::version) };
             // Fails now if that is too long ago.
-            return self.api.read(|store| store.changes(self.kind.stored(), self.version, &self.selection)).map(drop);
+            return self
+                .api
+                .read(|store| store.changes(self.kind.stored(), self.version, &self.selection))
+                .map(drop);
         }
         let list = self.api.read(|store| {
             if asked > store.version() {
@@ -125,7 +128,8 @@ impl Watch {
                 return None;
             }
             self.changes.mark_unchanged();
-            let changes = self.api.read(|store| store.changes(self.kind.stored(), self.version, &self.selection));
+            let changes =
+                self.api.read(|store| store.changes(self.kind.stored(), self.version, &self.selection));
             match changes {
                 Ok(changes) => {
                     // A watch may start at a version that does not exist yet.
@@ -204,7 +208,8 @@ fn frame(label: &str, object: &Value) -> Bytes {
         r#type: &'a str,
         object: &'a Value,
     }
-    let mut line = serde_json::to_vec(&Frame { r#type: label, object }).expect("JSON values have a form in JSON");
+    let mut line =
+        serde_json::to_vec(&Frame { r#type: label, object }).expect("JSON values have a form in JSON");
     line.push(b'\n');
     line.into()
 }

@@ -120,7 +120,8 @@ fn merge_list(
 ) -> Result<Vec<Value>, Failure> {
     let directive = |item: &Value| item.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
     let strategy = strategy(kind, parent, field);
-    if strategy == Strategy::Replace || patch.iter().any(|item| directive(item).as_deref() == Some("replace")) {
+    if strategy == Strategy::Replace || patch.iter().any(|item| directive(item).as_deref() == Some("replace"))
+    {
         let kept = patch.iter().filter(|item| directive(item).is_none());
         return Ok(kept.cloned().collect());
     }
@@ -161,7 +162,13 @@ fn merge_list(
 ///
 /// Differs from upstream: where several ports share a number (DNS over UDP and TCP), the protocol tells
 /// them apart; upstream's key is the number alone and merges the wrong one (kubernetes#105610).
-fn find(items: &[Value], patch: &[Value], key: &str, wanted: &Value, change: &Map<String, Value>) -> Option<usize> {
+fn find(
+    items: &[Value],
+    patch: &[Value],
+    key: &str,
+    wanted: &Value,
+    change: &Map<String, Value>,
+) -> Option<usize> {
     let same = |item: &&Value| item.get(key) == Some(wanted);
     let shared = items.iter().filter(same).count() > 1 || patch.iter().filter(same).count() > 1;
     let protocol = |item: Option<&Value>| item.and_then(Value::as_str).unwrap_or("TCP").to_owned();
@@ -202,10 +209,10 @@ mod tests {
 
     use super::*;
 
-    fn check(kind: Kind, object: Value, patch: Value, expected: Value) {
+    fn check(kind: Kind, object: Value, patch: &Value, expected: &Value) {
         let mut patched = object;
-        merge(kind, &mut patched, &patch).unwrap();
-        assert_eq!(patched, expected, "patch {patch}");
+        merge(kind, &mut patched, patch).unwrap();
+        assert_eq!(patched, *expected, "patch {patch}");
     }
 
     #[test]
@@ -213,14 +220,14 @@ mod tests {
         check(
             Kind::Service,
             json!({"spec": {"ports": [{"port": 80, "nodePort": 30001}, {"port": 443}]}}),
-            json!({"spec": {"ports": [{"port": 80, "name": "http"}, {"port": 443, "$patch": "delete"}, {"port": 81}]}}),
-            json!({"spec": {"ports": [{"port": 80, "nodePort": 30001, "name": "http"}, {"port": 81}]}}),
+            &json!({"spec": {"ports": [{"port": 80, "name": "http"}, {"port": 443, "$patch": "delete"}, {"port": 81}]}}),
+            &json!({"spec": {"ports": [{"port": 80, "nodePort": 30001, "name": "http"}, {"port": 81}]}}),
         );
         check(
             Kind::Pod,
             json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}}),
-            json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y", "value": "3"}]}]}}),
-            json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y", "value": "3"}]}]}}),
+            &json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y", "value": "3"}]}]}}),
+            &json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y", "value": "3"}]}]}}),
         );
     }
 
@@ -229,15 +236,15 @@ mod tests {
         check(
             Kind::Service,
             json!({"spec": {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}}),
-            json!({"spec": {"ports": [{"port": 53, "protocol": "TCP", "name": "dns-tcp"}]}}),
-            json!({"spec": {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP", "name": "dns-tcp"}]}}),
+            &json!({"spec": {"ports": [{"port": 53, "protocol": "TCP", "name": "dns-tcp"}]}}),
+            &json!({"spec": {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP", "name": "dns-tcp"}]}}),
         );
         // A single port changes its protocol.
         check(
             Kind::Service,
             json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}]}}),
-            json!({"spec": {"ports": [{"port": 80, "protocol": "UDP"}]}}),
-            json!({"spec": {"ports": [{"port": 80, "protocol": "UDP"}]}}),
+            &json!({"spec": {"ports": [{"port": 80, "protocol": "UDP"}]}}),
+            &json!({"spec": {"ports": [{"port": 80, "protocol": "UDP"}]}}),
         );
     }
 
@@ -246,20 +253,20 @@ mod tests {
         check(
             Kind::Service,
             json!({"spec": {"ports": [{"port": 1}, {"port": 2}], "externalIPs": ["a"]}}),
-            json!({"spec": {"$setElementOrder/ports": [{"port": 2}, {"port": 1}], "externalIPs": ["b"]}}),
-            json!({"spec": {"ports": [{"port": 2}, {"port": 1}], "externalIPs": ["b"]}}),
+            &json!({"spec": {"$setElementOrder/ports": [{"port": 2}, {"port": 1}], "externalIPs": ["b"]}}),
+            &json!({"spec": {"ports": [{"port": 2}, {"port": 1}], "externalIPs": ["b"]}}),
         );
         check(
             Kind::Deployment,
             json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {}}}, "metadata": {"finalizers": ["a", "b"]}}),
-            json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}, "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}),
-            json!({"spec": {"strategy": {"type": "Recreate"}}, "metadata": {"finalizers": ["b", "c"]}}),
+            &json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}, "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}),
+            &json!({"spec": {"strategy": {"type": "Recreate"}}, "metadata": {"finalizers": ["b", "c"]}}),
         );
         check(
             Kind::Service,
             json!({"spec": {"selector": {"a": "1", "b": "2"}, "ports": [{"port": 1}]}}),
-            json!({"spec": {"selector": {"$patch": "replace", "c": "3"}, "ports": [{"$patch": "replace"}, {"port": 2}]}}),
-            json!({"spec": {"selector": {"c": "3"}, "ports": [{"port": 2}]}}),
+            &json!({"spec": {"selector": {"$patch": "replace", "c": "3"}, "ports": [{"$patch": "replace"}, {"port": 2}]}}),
+            &json!({"spec": {"selector": {"c": "3"}, "ports": [{"port": 2}]}}),
         );
         let mut object = json!({});
         let patch = json!({"spec": {"ports": [{"name": "x"}]}});

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::write::{held, seconds};
 use super::{Store, WriteOptions};
-use crate::object::{Name, deleting, field_mut, fields, has_finalizers, meta, meta_mut, owners, text, version};
+use crate::object::{
+    Name, deleting, field_mut, fields, has_finalizers, meta, meta_mut, owners, text, version,
+};
 use crate::{Failure, Kind};
 
 /// How a deletion is meant.
@@ -56,7 +58,8 @@ impl Store {
         let old = self.get(kind, name)?;
         let uid = meta(&old, "uid").unwrap_or("");
         if let Some(wanted) = delete.uid.as_deref().filter(|wanted| *wanted != uid) {
-            let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+            let why =
+                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
             return Err(Failure::conflict(kind, &name.name, &why));
         }
         if let Some(wanted) = delete.version.filter(|wanted| *wanted != version(&old)) {
@@ -101,7 +104,8 @@ impl Store {
             let Ok(object) = self.get(kind, &name) else { continue };
             let owned = owners(&object).next().is_some();
             if owned && !deleting(&object) && !owners(&object).any(|owner| self.garbage.lives(owner)) {
-                let precondition = DeleteOptions { version: Some(version(&object)), ..DeleteOptions::default() };
+                let precondition =
+                    DeleteOptions { version: Some(version(&object)), ..DeleteOptions::default() };
                 worked |= self.delete(kind, &name, &precondition, &options).is_ok();
             }
         }
@@ -113,7 +117,9 @@ impl Store {
 
     /// Empties a namespace that is going, and removes it once it is empty.
     fn empty(&mut self, namespace: &str, options: &WriteOptions) -> bool {
-        let Some(object) = self.find(Kind::Namespace, &Name::new("", namespace)).cloned() else { return false };
+        let Some(object) = self.find(Kind::Namespace, &Name::new("", namespace)).cloned() else {
+            return false;
+        };
         let mut worked = false;
         let mut left = false;
         let inside: Vec<_> = Kind::all()

@@ -55,7 +55,9 @@ impl Store {
         };
         let mut items = Vec::new();
         let (mut next, mut remaining, mut last) = (None, None, None);
-        for (name, object) in objects.into_iter().flat_map(|objects| objects.range((start.clone(), Bound::Unbounded))) {
+        for (name, object) in
+            objects.into_iter().flat_map(|objects| objects.range((start.clone(), Bound::Unbounded)))
+        {
             if !selection.covers(name) || !selection.matches(object) {
                 continue;
             }

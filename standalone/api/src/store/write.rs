@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::Store;
 use crate::admit::{self, Context};
 use crate::failure::Causes;
-use crate::object::{Name, carry, deleting, field_mut, fields, has_finalizers, list, meta, meta_mut, text, version};
+use crate::object::{
+    Name, carry, deleting, field_mut, fields, has_finalizers, list, meta, meta_mut, text, version,
+};
 use crate::{Failure, Kind, Patch};
 
 /// How a write is meant.
@@ -55,7 +57,9 @@ impl Store {
         self.check_namespace(kind, &name)?;
         let uid = self.random.uuid();
         let metadata = meta_mut(&mut object);
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation", "selfLink"] {
+        for field in
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation", "selfLink"]
+        {
             metadata.remove(field);
         }
         metadata.insert("uid".to_owned(), uid.into());
@@ -66,7 +70,12 @@ impl Store {
         if kind.facts().status {
             fields(&mut object).remove("status");
         }
-        let context = Context { allocations: &self.allocations, random: &mut self.random, name: &name, part: Part::Main };
+        let context = Context {
+            allocations: &self.allocations,
+            random: &mut self.random,
+            name: &name,
+            part: Part::Main,
+        };
         let object = admit::admit(kind, object, None, context)?;
         if self.find(kind, &name).is_some() {
             return Err(Failure::already_exists(kind, &name.name));
@@ -113,9 +122,15 @@ impl Store {
         if options.dry_run || object == *old {
             return Ok(Arc::new(object));
         }
-        let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+        let grace =
+            object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
         // The last finalizer was what kept it; a pod may still have time to end.
-        if deleting(&object) && has_finalizers(&old) && !has_finalizers(&object) && grace == 0 && !held(kind, &object) {
+        if deleting(&object)
+            && has_finalizers(&old)
+            && !has_finalizers(&object)
+            && grace == 0
+            && !held(kind, &object)
+        {
             self.commit(kind, name.clone(), Some(object));
             return Ok(self.commit(kind, name.clone(), None));
         }
@@ -154,7 +169,8 @@ impl Store {
     fn identify(&mut self, kind: Kind, namespace: &str, object: &mut Value) -> Result<Name, Failure> {
         let given = meta(object, "namespace");
         if kind.facts().namespaced && given.is_some_and(|given| given != namespace) {
-            let message = "the namespace of the provided object does not match the namespace sent on the request";
+            let message =
+                "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Failure::bad_request(message));
         }
         let metadata = meta_mut(object);
@@ -164,7 +180,8 @@ impl Store {
             metadata.remove("namespace");
         }
         if metadata.get("name").and_then(Value::as_str).is_none_or(str::is_empty)
-            && let Some(prefix) = metadata.get("generateName").and_then(Value::as_str).filter(|name| !name.is_empty())
+            && let Some(prefix) =
+                metadata.get("generateName").and_then(Value::as_str).filter(|name| !name.is_empty())
         {
             // Upstream cuts the prefix so that the whole fits into a label.
             let prefix: String = prefix.chars().take(58).collect();
@@ -215,9 +232,14 @@ fn carry_over(kind: Kind, part: Part, old: &Value, new: &mut Value) {
     let no_meta = Value::Null;
     let old_meta = old.get("metadata").unwrap_or(&no_meta);
     let metadata = meta_mut(new);
-    for field in
-        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"]
-    {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ] {
         carry(old_meta, metadata, field);
     }
     metadata.remove("managedFields");

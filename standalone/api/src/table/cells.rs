@@ -52,7 +52,8 @@ fn node(object: &Value, name: String, age: String) -> Vec<Value> {
         status.push_str(",SchedulingDisabled");
     }
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let roles = labels.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"));
+    let roles =
+        labels.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"));
     let roles: Vec<_> = roles.collect();
     let roles = if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") };
     let address = |kind: &str| {
@@ -125,7 +126,8 @@ fn deployment(object: &Value, name: String, age: String) -> Vec<Value> {
 }
 
 fn event(object: &Value, name: String, now: Timestamp) -> Vec<Value> {
-    let first_of = |pointers: &[&str]| pointers.iter().find_map(|pointer| text(object, pointer)).map(str::to_owned);
+    let first_of =
+        |pointers: &[&str]| pointers.iter().find_map(|pointer| text(object, pointer)).map(str::to_owned);
     let seen = first_of(&[
         "/series/lastObservedTime",
         "/lastTimestamp",
@@ -134,7 +136,8 @@ fn event(object: &Value, name: String, now: Timestamp) -> Vec<Value> {
         "/metadata/creationTimestamp",
     ]);
     let about = |field| first_of(&[&format!("/involvedObject/{field}"), &format!("/regarding/{field}")]);
-    let about = format!("{}/{}", about("kind").unwrap_or_default().to_lowercase(), about("name").unwrap_or_default());
+    let about =
+        format!("{}/{}", about("kind").unwrap_or_default().to_lowercase(), about("name").unwrap_or_default());
     let count = object.pointer("/series/count").or_else(|| object.get("count")).cloned().unwrap_or(json!(1));
     vec![
         age::since(seen.as_deref(), now).into(),

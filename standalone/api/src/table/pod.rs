@@ -14,7 +14,8 @@ pub(super) fn cells(object: &Value, name: String, age: String, now: Timestamp) -
     let gates = list(object, "/spec/readinessGates");
     let passed = |gate: &&Value| {
         let mut conditions = list(object, "/status/conditions").iter();
-        conditions.any(|condition| condition["type"] == gate["conditionType"] && condition["status"] == "True")
+        conditions
+            .any(|condition| condition["type"] == gate["conditionType"] && condition["status"] == "True")
     };
     let gates = match gates {
         [] => "<none>".to_owned(),
@@ -34,7 +35,8 @@ pub(super) fn cells(object: &Value, name: String, age: String, now: Timestamp) -
 }
 
 fn status(object: &Value, statuses: &[Value]) -> String {
-    let mut reason = text(object, "/status/reason").or(text(object, "/status/phase")).unwrap_or("Unknown").to_owned();
+    let mut reason =
+        text(object, "/status/reason").or(text(object, "/status/phase")).unwrap_or("Unknown").to_owned();
     for container in statuses.iter().rev() {
         let state = &container["state"];
         let named = state["waiting"]["reason"].as_str().or(state["terminated"]["reason"].as_str());

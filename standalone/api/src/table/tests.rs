@@ -18,15 +18,51 @@ fn row(kind: Kind, object: Value) -> String {
 fn rows() {
     let meta = json!({"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"});
     for (kind, mut object, expected) in [
-        (Kind::Service, json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}}), "x | NodePort | 10.96.0.9 | <none> | 80:30080/TCP,53/UDP | 60m"),
-        (Kind::Service, json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": [{"port": 80}]}}), "x | LoadBalancer | 10.96.0.9 | <pending> | 80/TCP | 60m"),
-        (Kind::Service, json!({"spec": {"type": "ExternalName", "externalName": "a.b"}}), "x | ExternalName | <none> | a.b | <none> | 60m"),
-        (Kind::Pod, json!({"spec": {"containers": [{}, {}]}, "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2}]}}), "x | 1/2 | Running | 2 | 60m"),
-        (Kind::Pod, json!({"status": {"phase": "Running", "containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}), "x | 0/0 | CrashLoopBackOff | 0 | 60m"),
-        (Kind::Endpoints, json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]}]}), "x | 10.0.0.1:80,10.0.0.1:81,[fd00::1]:80 + 1 more... | 60m"),
-        (Kind::EndpointSlice, json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]}), "x | IPv4 | 80 | 10.0.0.1 | 60m"),
-        (Kind::Deployment, json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}), "x | 2/3 | 0 | 0 | 60m"),
-        (Kind::Node, json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}), "x | Ready | <none> | 60m | "),
+        (
+            Kind::Service,
+            json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}}),
+            "x | NodePort | 10.96.0.9 | <none> | 80:30080/TCP,53/UDP | 60m",
+        ),
+        (
+            Kind::Service,
+            json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": [{"port": 80}]}}),
+            "x | LoadBalancer | 10.96.0.9 | <pending> | 80/TCP | 60m",
+        ),
+        (
+            Kind::Service,
+            json!({"spec": {"type": "ExternalName", "externalName": "a.b"}}),
+            "x | ExternalName | <none> | a.b | <none> | 60m",
+        ),
+        (
+            Kind::Pod,
+            json!({"spec": {"containers": [{}, {}]}, "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2}]}}),
+            "x | 1/2 | Running | 2 | 60m",
+        ),
+        (
+            Kind::Pod,
+            json!({"status": {"phase": "Running", "containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}),
+            "x | 0/0 | CrashLoopBackOff | 0 | 60m",
+        ),
+        (
+            Kind::Endpoints,
+            json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]}]}),
+            "x | 10.0.0.1:80,10.0.0.1:81,[fd00::1]:80 + 1 more... | 60m",
+        ),
+        (
+            Kind::EndpointSlice,
+            json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]}),
+            "x | IPv4 | 80 | 10.0.0.1 | 60m",
+        ),
+        (
+            Kind::Deployment,
+            json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}),
+            "x | 2/3 | 0 | 0 | 60m",
+        ),
+        (
+            Kind::Node,
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+            "x | Ready | <none> | 60m | ",
+        ),
         (Kind::Namespace, json!({"status": {"phase": "Active"}}), "x | Active | 60m"),
     ] {
         object["metadata"] = meta.clone();

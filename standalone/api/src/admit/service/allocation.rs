@@ -11,7 +11,12 @@ use crate::allocate::{Allocations, family};
 use crate::failure::Causes;
 
 /// Decides the families, from what is given, what was, and what the cluster has.
-pub(super) fn families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>, cluster: &Allocations, causes: &mut Causes) {
+pub(super) fn families(
+    spec: &mut ServiceSpec,
+    old: Option<&ServiceSpec>,
+    cluster: &Allocations,
+    causes: &mut Causes,
+) {
     if !has_address(spec) {
         return;
     }
@@ -20,7 +25,8 @@ pub(super) fn families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>, cluste
     let selectorless = spec.selector.as_ref().is_none_or(std::collections::BTreeMap::is_empty);
     let unbound = headless(spec) && selectorless;
     let untouched = old.is_some_and(|old| {
-        (spec.ip_families.is_none() || spec.ip_families == old.ip_families) && spec.cluster_ips == old.cluster_ips
+        (spec.ip_families.is_none() || spec.ip_families == old.ip_families)
+            && spec.cluster_ips == old.cluster_ips
     });
     let policy = match (&spec.ip_family_policy, old) {
         (Some(policy), _) => policy.clone(),
@@ -55,7 +61,8 @@ pub(super) fn families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>, cluste
     // What had one family because the cluster had one is not changed behind its author's back.
     let settled = untouched && old.is_some_and(|old| old.ip_family_policy.as_ref() == Some(&policy));
     if dual && families.len() == 1 && !settled && (available.len() > 1 || unbound) {
-        families.push(if families.iter().any(|family| family == "IPv4") { "IPv6" } else { "IPv4" }.to_owned());
+        families
+            .push(if families.iter().any(|family| family == "IPv4") { "IPv6" } else { "IPv4" }.to_owned());
     }
     if policy == "RequireDualStack" && available.len() < 2 && !unbound {
         let why = "this cluster is not configured for dual-stack services";
@@ -124,7 +131,8 @@ impl Allocator<'_> {
             let Some(range) = self.context.allocations.range(family) else { continue };
             let Some(address) = addresses.get(index) else {
                 let picked = self.context.allocations.pick_address(range, self.context.random);
-                let full = || Failure::internal(&format!("failed to allocate a serviceIP: range is full ({range})"));
+                let full =
+                    || Failure::internal(&format!("failed to allocate a serviceIP: range is full ({range})"));
                 addresses.push(picked.ok_or_else(full)?.to_string());
                 continue;
             };
@@ -175,7 +183,8 @@ impl Allocator<'_> {
             }
             let (port, protocol) = (ports[index].port, ports[index].protocol.clone());
             // The same port over several protocols gets one number, on creation only (as upstream).
-            let sibling = ports[..index].iter().find(|other| other.port == port && other.protocol != protocol);
+            let sibling =
+                ports[..index].iter().find(|other| other.port == port && other.protocol != protocol);
             let shared = sibling.filter(|_| self.old.is_none()).and_then(|other| other.node_port);
             let number = match shared {
                 Some(number) => number,
@@ -186,14 +195,16 @@ impl Allocator<'_> {
         match (needs_health, spec.health_check_node_port) {
             (true, None) => spec.health_check_node_port = Some(self.pick(&mut used)?.into()),
             (true, Some(number)) => {
-                let before = self.old.filter(|old| has_health_port(old)).and_then(|old| old.health_check_node_port);
+                let before =
+                    self.old.filter(|old| has_health_port(old)).and_then(|old| old.health_check_node_port);
                 if before.is_some_and(|before| before != number) {
                     causes.invalid("spec.healthCheckNodePort", number, "field is immutable");
                 }
                 self.number("spec.healthCheckNodePort".to_owned(), number, causes);
             }
             (false, Some(number)) => {
-                let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+                let why =
+                    "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
                 causes.invalid("spec.healthCheckNodePort", number, why);
             }
             (false, None) => {}
@@ -207,7 +218,8 @@ impl Allocator<'_> {
         match u16::try_from(number).ok().filter(|number| ports.contains(number)) {
             None => {
                 let range = format!("{}-{}", ports.start(), ports.end());
-                let why = format!("provided port is not in the valid range. The range of valid ports is {range}");
+                let why =
+                    format!("provided port is not in the valid range. The range of valid ports is {range}");
                 causes.invalid(field, number, &why);
                 None
             }
@@ -221,7 +233,8 @@ impl Allocator<'_> {
 
     fn pick(&mut self, used: &mut Vec<u16>) -> Result<u16, Failure> {
         let picked = self.context.allocations.pick_number(used, self.context.random);
-        let number = picked.ok_or_else(|| Failure::internal("failed to allocate a nodePort: range is full"))?;
+        let number =
+            picked.ok_or_else(|| Failure::internal("failed to allocate a nodePort: range is full"))?;
         used.push(number);
         Ok(number)
     }

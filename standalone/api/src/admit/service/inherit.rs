@@ -61,7 +61,10 @@ fn drop_what_the_type_cannot_have(spec: &mut ServiceSpec, old: &ServiceSpec) {
             spec.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
         }
     }
-    if has_health_port(old) && !has_health_port(spec) && spec.health_check_node_port == old.health_check_node_port {
+    if has_health_port(old)
+        && !has_health_port(spec)
+        && spec.health_check_node_port == old.health_check_node_port
+    {
         spec.health_check_node_port = None;
     }
     if is(old, "LoadBalancer") && !is(spec, "LoadBalancer") {

@@ -19,7 +19,12 @@ const MOST_AFFINITY_SECONDS: i32 = 86_400;
 pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
     one_of("spec.type", spec.type_.as_deref(), &TYPES, causes);
     one_of("spec.sessionAffinity", spec.session_affinity.as_deref(), &["ClientIP", "None"], causes);
-    one_of("spec.internalTrafficPolicy", spec.internal_traffic_policy.as_deref(), &["Cluster", "Local"], causes);
+    one_of(
+        "spec.internalTrafficPolicy",
+        spec.internal_traffic_policy.as_deref(),
+        &["Cluster", "Local"],
+        causes,
+    );
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
     one_of("spec.ipFamilyPolicy", spec.ip_family_policy.as_deref(), &policies, causes);
     let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
@@ -76,7 +81,11 @@ fn check_addresses(spec: &ServiceSpec, causes: &mut Causes) {
     }
     if headless(spec) && !is(spec, "ClusterIP") {
         let kind = spec.type_.as_deref().unwrap_or_default();
-        causes.invalid("spec.clusterIPs[0]", "None", &format!("may not be set to 'None' for {kind} services"));
+        causes.invalid(
+            "spec.clusterIPs[0]",
+            "None",
+            &format!("may not be set to 'None' for {kind} services"),
+        );
     }
     for (index, address) in addresses.iter().enumerate() {
         let none = index == 0 && addresses.len() == 1 && address == "None";
@@ -144,17 +153,25 @@ fn check_load_balancer(spec: &ServiceSpec, causes: &mut Causes) {
 }
 
 pub(super) fn check_status(status: &ServiceStatus, balanced: bool, causes: &mut Causes) {
-    let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+    let ingress =
+        status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
     if !balanced && !ingress.is_empty() {
-        causes.forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'");
+        causes
+            .forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'");
     }
     for (index, ingress) in ingress.iter().enumerate() {
         let at = format!("status.loadBalancer.ingress[{index}]");
         if let Some(address) = ingress.ip.as_deref().filter(|address| address.parse::<IpAddr>().is_err()) {
-            causes.invalid(format!("{at}.ip"), address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+            causes.invalid(
+                format!("{at}.ip"),
+                address,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            );
         }
         match (ingress.ip.is_some(), ingress.ip_mode.as_deref()) {
-            (false, Some(_)) => causes.forbidden(format!("{at}.ipMode"), "may not be specified when `ip` is not set"),
+            (false, Some(_)) => {
+                causes.forbidden(format!("{at}.ipMode"), "may not be specified when `ip` is not set");
+            }
             (_, mode) => one_of(&format!("{at}.ipMode"), mode, &["Proxy", "VIP"], causes),
         }
         if let Some(hostname) = &ingress.hostname {
