@@ -5,7 +5,7 @@
 //! from the rule, hence a chain per shape. Values pass from rule to rule in `meta priority`, for registers
 //! live within a rule and lookups that feed lookups make `nft` abort (design, "Main choices").
 //!
-//! What `meta priority` holds on the way of a new flow (see [`chains`] for the rules):
+//! What `meta priority` holds on the way of a new flow (the rules: `layout/chains.rs`):
 //! 1. [`Route`]: list and shape, from the flow's destination;
 //! 2. the list alone, once the shape chose the chain;
 //! 3. with affinity, the id of an endpoint.

@@ -116,8 +116,13 @@ impl<'a> Skeleton<'a> {
             if chain.base.is_some() {
                 return None;
             }
-            if !of_shapes.contains_key(&chain.name) {
+            if of_shapes.contains_key(&chain.name) {
+                continue;
+            }
+            if rules.contains_key(&chain.name) {
                 self.retire(&chain.name);
+            } else {
+                self.retired.insert(chain.name.clone());
             }
         }
         for (name, want) in of_shapes {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use portolan_core::{
     AddressType, Conditions, Endpoint, EndpointPort, EndpointSlice, ExternalPolicy, InternalPolicy, IpFamily,
     Meta, ObjectName, Protocol, Service, ServicePort, ServiceType, TargetPort,
@@ -14,13 +15,17 @@ pub(crate) fn node() -> NodeView {
     NodeView {
         name: "node".into(),
         addresses: vec![ip("192.0.2.1"), ip("2001:db8::1")],
-        cluster_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/48".parse().unwrap()],
+        cluster_cidrs: vec![range("10.0.0.0/8"), range("fd00::/48")],
         ..NodeView::default()
     }
 }
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
+}
+
+fn range(text: &str) -> IpNet {
+    text.parse().expect("a range")
 }
 
 /// Every property takes its turn, at a pace of its own.
@@ -32,7 +37,7 @@ pub(crate) fn service(index: usize) -> Service {
         protocol,
         port,
         target: TargetPort::Number(8080),
-        node_port: every(2).then(|| 30_000 + u16::try_from(index).unwrap()),
+        node_port: every(2).then(|| 30_000 + u16::try_from(index).expect("a small number")),
         app_protocol: None,
     };
     let ports = vec![
@@ -50,10 +55,8 @@ pub(crate) fn service(index: usize) -> Service {
         load_balancer_ips: if every(4) { both("203.0.113.", "2001:db8:3::") } else { Vec::new() },
         source_ranges: match index % 3 {
             0 => Vec::new(),
-            1 => vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
-            _ => ["10.0.0.0/8", "10.1.0.0/16", "172.16.0.9/32", "fd00::/8", "fd01::1/128"]
-                .map(|range| range.parse().unwrap())
-                .into(),
+            1 => vec![range("192.0.2.0/24"), range("2001:db8::/64")],
+            _ => ["10.0.0.0/8", "10.1.0.0/16", "172.16.0.9/32", "fd00::/8", "fd01::1/128"].map(range).into(),
         },
         external_policy: if every(5) { ExternalPolicy::Local } else { ExternalPolicy::Cluster },
         internal_policy: if every(7) { InternalPolicy::Local } else { InternalPolicy::Cluster },
