@@ -18,5 +18,5 @@ pub mod stale_udp;
 mod sync;
 pub mod sysctl;
 
-pub use run::{Context, RunError, run};
+pub use run::{Context, Proxy, RunError, run};
 pub use settings::{NodePortAddresses, Settings};

@@ -1,11 +1,11 @@
-//! The program `portolan-proxy`: what is around [`run`] in a cluster.
+//! The program `portolan-proxy`: what is around [`Proxy`] in a cluster.
 
 use portolan_core::{EndpointSlice, HEADLESS_LABEL, Node, PROXY_NAME_LABEL, Service};
 use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
 
 use crate::args::{Args, Command};
 use crate::backend::nftables;
-use crate::{Context, Settings, capability, run};
+use crate::{Context, Proxy, Settings, capability};
 
 /// Does what the command line asks for.
 pub async fn program(args: Args) -> Result<(), Failure> {
@@ -28,10 +28,6 @@ pub async fn program(args: Args) -> Result<(), Failure> {
 async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Failure> {
     let shutdown = shutdown_signal()?;
     let client = args.common.client().await?;
-    if let Some(address) = args.common.admin_bind_address {
-        let listener = Admin::bind(address).await?;
-        tokio::spawn(admin.clone().serve(listener, shutdown.clone()));
-    }
     let recorder = Recorder::new(client.clone(), "portolan-proxy", settings.node_name.clone());
     let store = Store::new();
     let problems = Problems::new(&admin, Some(recorder.clone()));
@@ -39,6 +35,11 @@ async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Fail
     watches.open::<Service>(Selection::labels(format!("!{PROXY_NAME_LABEL}")));
     watches.open::<EndpointSlice>(Selection::labels(format!("!{HEADLESS_LABEL}")));
     watches.open::<Node>(Selection::fields(format!("metadata.name={}", settings.node_name)));
-    let context = Context { store, recorder: Some(recorder), admin, shutdown };
-    run(settings, context).await.map_err(Failure::from)
+    let (admin_server, ended) = (admin.clone(), shutdown.clone());
+    let proxy = Proxy::new(settings, Context { store, recorder: Some(recorder), admin, shutdown });
+    if let Some(address) = args.common.admin_bind_address {
+        let listener = Admin::bind(address).await?;
+        tokio::spawn(admin_server.serve(listener, ended));
+    }
+    proxy.run().await.map_err(Failure::from)
 }

@@ -22,7 +22,7 @@ use crate::{health_check, healthz, node, sysctl};
 /// What the proxy works with.
 #[derive(Clone)]
 pub struct Context {
-    /// The State that it follows; it needs Services, EndpointSlices and Nodes.
+    /// The State that it follows. Nothing is written before it had full lists of Services, EndpointSlices and Nodes.
     pub store: Store,
     /// Writes Events; without it the log has to do.
     pub recorder: Option<Recorder>,
@@ -56,72 +56,93 @@ impl From<RunError> for Failure {
 /// Services that work.
 const NEEDED: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
 
-/// Runs the proxy until shutdown. Changes that are on their way into the kernel are finished first.
-pub async fn run(settings: Settings, context: Context) -> Result<(), RunError> {
-    let Context { store, recorder, admin, shutdown } = context;
-    let settings = Arc::new(settings);
-    let (metrics, health) = (Arc::new(Metrics::default()), SharedHealth::default());
-    let families = families();
-    health.update(|health| health.expect(&families));
-    admin.register(|registry| metrics.register(registry));
-    admin.check_ready("rules", {
-        let health = health.clone();
-        move || match health.update(|health| health.programmed()) {
-            true => Ok(()),
-            false => Err("the rules are not installed yet".to_owned()),
+/// A proxy that is about to run.
+pub struct Proxy {
+    settings: Arc<Settings>,
+    context: Context,
+    families: Vec<IpFamily>,
+    metrics: Arc<Metrics>,
+    health: SharedHealth,
+}
+
+impl Proxy {
+    /// Registers metrics and the readiness check, so that nobody takes it for ready before it is: to be called
+    /// before the admin server answers.
+    pub fn new(settings: Settings, context: Context) -> Self {
+        let (metrics, health) = (Arc::new(Metrics::default()), SharedHealth::default());
+        let families = families();
+        health.update(|health| health.expect(&families));
+        context.admin.register(|registry| metrics.register(registry));
+        context.admin.check_ready("rules", {
+            let health = health.clone();
+            move || match health.update(|health| health.programmed()) {
+                true => Ok(()),
+                false => Err("the rules are not installed yet".to_owned()),
+            }
+        });
+        Self { settings: Arc::new(settings), context, families, metrics, health }
+    }
+
+    /// Runs the proxy until shutdown. Changes that are on their way into the kernel are finished first.
+    pub async fn run(self) -> Result<(), RunError> {
+        let Self { settings, context, families, metrics, health } = self;
+        let Context { store, recorder, shutdown, .. } = context;
+        let conntrack = settings.conntrack;
+        spawn_blocking(move || sysctl::apply(&conntrack)).await?;
+        let mut backends = Vec::new();
+        for family in families {
+            let settings = settings.clone();
+            backends.push(spawn_blocking(move || Backend::open(settings, family)).await??);
         }
-    });
 
-    let conntrack = settings.conntrack;
-    spawn_blocking(move || sysctl::apply(&conntrack)).await?;
-    let mut backends = Vec::new();
-    for family in families {
-        let settings = settings.clone();
-        backends.push(spawn_blocking(move || Backend::open(settings, family)).await??);
-    }
-
-    let mut around = JoinSet::new();
-    if let Some(address) = settings.healthz_bind_address {
-        around.spawn(healthz::serve(address, health.clone(), metrics.clone()));
-    }
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        () = store.wait_synced(&NEEDED) => {}
-    }
-    tracing::info!(
-        node = settings.node_name,
-        table = settings.table,
-        "objects are known, rules follow them now"
-    );
-    sysctl::warn_without_forwarding(&node::view(&settings, &store.read(), Vec::new()).addresses);
-    let ranges = match &settings.node_port_addresses {
-        NodePortAddresses::Primary => Vec::new(),
-        NodePortAddresses::Ranges(ranges) => ranges.clone(),
-    };
-    let servers = Servers::new(health.clone(), ranges.into());
-    let node_name: Arc<str> = settings.node_name.as_str().into();
-    around.spawn(health_check::keep(store.clone(), node_name.clone(), servers, recorder.clone()));
-    around.spawn(healthz::follow_node(store.clone(), node_name, health.clone()));
-
-    let (reporter, since) = (Reporter::new(recorder), Timestamp::now());
-    let mut syncs = JoinSet::new();
-    for (index, backend) in backends.into_iter().enumerate() {
-        let sync = Sync {
-            reaper: Reaper::start(backend.family(), metrics.clone()),
-            store: store.clone(),
-            health: health.clone(),
-            metrics: metrics.clone(),
-            reporter: reporter.clone(),
-            settings: settings.clone(),
-            since,
-            counts: index == 0,
+        let mut around = JoinSet::new();
+        if let Some(address) = settings.healthz_bind_address {
+            around.spawn(healthz::serve(address, health.clone(), metrics.clone()));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = store.wait_synced(&NEEDED) => {}
+        }
+        tracing::info!(
+            node = settings.node_name,
+            table = settings.table,
+            "objects are known, rules follow them now"
+        );
+        sysctl::warn_without_forwarding(&node::view(&settings, &store.read(), Vec::new()).addresses);
+        let ranges = match &settings.node_port_addresses {
+            NodePortAddresses::Primary => Vec::new(),
+            NodePortAddresses::Ranges(ranges) => ranges.clone(),
         };
-        syncs.spawn(sync.run(backend, shutdown.clone()));
+        let servers = Servers::new(health.clone(), ranges.into());
+        let node_name: Arc<str> = settings.node_name.as_str().into();
+        around.spawn(health_check::keep(store.clone(), node_name.clone(), servers, recorder.clone()));
+        around.spawn(healthz::follow_node(store.clone(), node_name, health.clone()));
+
+        let (reporter, since) = (Reporter::new(recorder), Timestamp::now());
+        let mut syncs = JoinSet::new();
+        for (index, backend) in backends.into_iter().enumerate() {
+            let sync = Sync {
+                reaper: Reaper::start(backend.family(), metrics.clone()),
+                store: store.clone(),
+                health: health.clone(),
+                metrics: metrics.clone(),
+                reporter: reporter.clone(),
+                settings: settings.clone(),
+                since,
+                counts: index == 0,
+            };
+            syncs.spawn(sync.run(backend, shutdown.clone()));
+        }
+        while let Some(ended) = syncs.join_next().await {
+            ended??;
+        }
+        Ok(())
     }
-    while let Some(ended) = syncs.join_next().await {
-        ended??;
-    }
-    Ok(())
+}
+
+/// Runs the proxy until shutdown, where nobody asks for readiness before.
+pub async fn run(settings: Settings, context: Context) -> Result<(), RunError> {
+    Proxy::new(settings, context).run().await
 }
 
 /// IPv4, and IPv6 if the kernel has it.

@@ -24,6 +24,12 @@ pub struct Conntrack {
     pub tcp_close_wait: Option<Duration>,
 }
 
+impl Conntrack {
+    /// Nothing is changed.
+    pub const LEFT_ALONE: Self =
+        Self { max_per_core: None, min: 0, tcp_established: None, tcp_close_wait: None };
+}
+
 impl Default for Conntrack {
     /// kube-proxy's defaults.
     fn default() -> Self {
@@ -156,9 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_is_wanted_when_all_is_left_alone() {
-        let alone =
-            Conntrack { max_per_core: None, min: 131_072, tcp_established: None, tcp_close_wait: None };
-        assert_eq!(least(&alone, 4), []);
+        assert_eq!(least(&Conntrack::LEFT_ALONE, 4), []);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The proxy's shell against a real kernel, each test in a network namespace of its own and over a
 //! State that is fed by hand. Needs root; nothing outside the namespace is touched.
 
-#[path = "shell/fixture.rs"]
 #![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
+
+#[path = "shell/fixture.rs"]
 mod fixture;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fixture::{Fixture, eventually, in_namespace, udp_client};
+use portolan_netfilter::model::{Family, Table, TableFlags, TableId};
+use portolan_netfilter::{Batch, Socket};
 use portolan_proxy::backend::nftables;
 
 /// A machine with endpoints 10.1.0.1 and 10.1.0.2 and a route to cluster IPs.
@@ -105,6 +108,49 @@ fn a_change_right_after_the_table_vanished_is_not_lost() {
         assert!(Command::new("nft").args(["delete", "table", "ip", "portolan"]).status().unwrap().success());
         fixture.slice("web", &["10.1.0.2"]);
         eventually("the Service works", || fixture.connect("10.0.0.1:80") == Some("10.1.0.2".to_owned()));
+    });
+}
+
+#[test]
+fn a_refused_change_is_tried_again_until_it_is_taken() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.slice("web", &["10.1.0.1"]);
+        fixture.list();
+        // Nobody but its owner may change an owned table; it goes with the owner's socket.
+        let mut owner = Socket::open().unwrap();
+        let table = Table::new(TableId::new(Family::Ip, "portolan")).with_flags(TableFlags::OWNER);
+        let mut batch = Batch::new();
+        batch.push(table);
+        owner.send(&batch).unwrap();
+        fixture.start();
+        let failures = r#"kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"}"#;
+        eventually("it is refused", || fixture.metric(failures).is_some_and(|count| count >= 2.0));
+        assert!(!fixture.ready());
+        fixture.slice("web", &["10.1.0.2"]);
+        drop(owner);
+        eventually("the Service works", || fixture.connect("10.0.0.1:80") == Some("10.1.0.2".to_owned()));
+        assert!(fixture.ready());
+    });
+}
+
+#[test]
+fn a_malformed_object_hurts_nobody_else() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("bad-port", "10.0.0.3", "QUIC", "");
+        fixture.service("bad-address", "10.0.0.300", "TCP", "");
+        fixture.service("bad-ranges", "10.0.0.4", "TCP", r#", "loadBalancerSourceRanges": ["everyone"]"#);
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.service("web-again", "10.0.0.1", "TCP", "");
+        fixture.slice("web", &["10.1.0.999", "127.0.0.1", "10.1.0.1"]);
+        fixture.list();
+        fixture.start();
+        eventually("the Service works", || fixture.connect("10.0.0.1:80") == Some("10.1.0.1".to_owned()));
+        fixture.service("bad-port", "10.0.0.3", "TCP", "");
+        fixture.slice("bad-port", &["10.1.0.2"]);
+        eventually("it was mended", || fixture.connect("10.0.0.3:80") == Some("10.1.0.2".to_owned()));
     });
 }
 

@@ -19,6 +19,9 @@ use crate::sync::Dirty;
 use crate::{capability, node};
 use drift::Drift;
 
+/// Name of the tables of kube-proxy's nftables mode.
+const KUBE_PROXY: &str = "kube-proxy";
+
 /// A Service with its slices.
 type Objects = (Arc<Service>, Vec<Arc<EndpointSlice>>);
 
@@ -112,7 +115,10 @@ impl Backend {
     pub(crate) fn open(settings: Arc<Settings>, family: IpFamily) -> Result<Self, BackendError> {
         let read = |source| BackendError::Read { family, source };
         let mut socket = Socket::open().map_err(read)?;
-        socket.tables().map_err(read)?;
+        let tables = socket.tables().map_err(read)?;
+        if tables.iter().any(|table| table.id.name == KUBE_PROXY) {
+            tracing::warn!(%family, "kube-proxy's table is there too and leads packets before or after ours; kube-proxy --cleanup removes it");
+        }
         Ok(Self {
             settings,
             family,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use portolan_core::{EndpointSlice, Event, Node, ObjectName, Service};
 use portolan_netfilter::Socket;
 use portolan_proxy::sysctl::Conntrack;
-use portolan_proxy::{Context, Settings, run};
+use portolan_proxy::{Context, Proxy, Settings};
 use portolan_runtime::{Admin, Store};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,7 @@ struct Running {
 impl Fixture {
     pub(crate) fn new() -> Self {
         let settings = Settings {
-            conntrack: Conntrack { max_per_core: None, min: 0, tcp_established: None, tcp_close_wait: None },
+            conntrack: Conntrack::LEFT_ALONE,
             healthz_bind_address: Some(SocketAddr::from(([127, 0, 0, 1], 10256))),
             check_interval: Duration::from_millis(100),
             ..Settings::new("me")
@@ -180,10 +180,10 @@ impl Fixture {
             admin: admin.clone(),
             shutdown: shutdown.clone(),
         };
+        let proxy = Proxy::new(self.settings.clone(), context);
         let listener = runtime.block_on(Admin::bind(([127, 0, 0, 1], ADMIN_PORT).into())).unwrap();
         runtime.spawn(admin.serve(listener, shutdown.clone()));
-        let settings = self.settings.clone();
-        let task = runtime.spawn(async move { run(settings, context).await.unwrap() });
+        let task = runtime.spawn(async move { proxy.run().await.unwrap() });
         self.running = Some(Running { runtime, task, shutdown });
     }
 
@@ -199,6 +199,12 @@ impl Fixture {
         let running = self.running.as_ref().unwrap();
         assert!(!running.task.is_finished(), "the proxy ended");
         self.get(ADMIN_PORT, "/readyz").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Value of a metric.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get(ADMIN_PORT, "/metrics")?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     pub(crate) fn generation(&self) -> u32 {
