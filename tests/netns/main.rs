@@ -4,4 +4,5 @@ mod affinity;
 mod cases;
 mod distribution;
 mod listing;
+mod program;
 mod stage;

@@ -64,6 +64,8 @@ fn serve_tcp(listener: &TcpListener, address: SocketAddr, stop: &AtomicBool) {
 }
 
 fn converse(stream: TcpStream, address: SocketAddr, client: SocketAddr) {
+    // Taken over from the listener; connections may be silent for as long as they want.
+    let _ = stream.set_read_timeout(None);
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     while lines.read_line(&mut line).is_ok_and(|length| length > 0) {

@@ -9,6 +9,7 @@ pub mod namespace;
 pub mod network;
 pub mod probe;
 pub mod product;
+pub mod program;
 pub mod reference;
 pub mod sample;
 pub mod scene;
