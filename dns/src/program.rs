@@ -9,18 +9,11 @@ use tracing::debug;
 use crate::args::Args;
 use crate::server::Server;
 
-/// hickory-server tells of every query at the level of information, kube of every refused connection as
-/// an error (the watch tells it once).
-const QUIET: &str = "info,hickory_server=warn,hickory_net=warn,kube_client=off";
-
 /// Runs `portolan-dns` until it is told to end.
 ///
 /// Fails with status 64 for settings that cannot work, such as an address that is taken. An API server
 /// that cannot be reached is no failure: what is known is served, and watching goes on trying.
-pub async fn program(mut args: Args) -> Result<(), Failure> {
-    if args.common.v == 0 {
-        args.common.log_filter.get_or_insert_with(|| QUIET.to_owned());
-    }
+pub async fn program(args: Args) -> Result<(), Failure> {
     let log = args.common.start_logging()?;
     allow_many_files();
     let client = args.common.client().await?;

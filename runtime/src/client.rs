@@ -47,6 +47,8 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         },
     };
     config.connect_timeout = Some(Duration::from_secs(5));
+    // Watches and writers try again by themselves, and ask first whether they still may.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| ClientError::Settings(error.to_string()))
 }
 

@@ -50,12 +50,14 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::from_str(filter).map_err(|error| format!("{filter:?} is not a log filter: {error}"))
 }
 
-/// The filter that a verbosity in klog's sense stands for.
+/// The filter that a verbosity in klog's sense stands for. The libraries' own lines about each query or
+/// refused connection are left out up to 4: what matters of them, Portolan says itself.
 pub(crate) fn filter_of_verbosity(verbosity: u8) -> &'static str {
     match verbosity {
-        0 | 1 => "info",
+        0 | 1 => "info,hickory_server=warn,hickory_net=warn,kube_client=off",
         2..=4 => {
-            "info,portolan=debug,portolan_core=debug,portolan_runtime=debug,portolan_controllers=debug,portolan_dns=debug,portolan_proxy=debug,portolan_netfilter=debug"
+            "info,hickory_server=warn,hickory_net=warn,kube_client=off,portolan=debug,portolan_runtime=debug,\
+             portolan_controllers=debug,portolan_dns=debug,portolan_proxy=debug"
         }
         5..=7 => "debug",
         _ => "trace",

@@ -113,7 +113,8 @@ fn request(note: &Note, controller: &str, instance: &str) -> http::Request<Vec<u
     let body = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": format!("{}.", name.name), "namespace": namespace},
+        // The server checks the prefix as a name, and masks only a last dash.
+        "metadata": {"generateName": format!("{:.200}-", name.name), "namespace": namespace},
         "eventTime": format!("{:.6}", Timestamp::now()),
         "type": event_type,
         "reason": note.reason,

@@ -4,6 +4,7 @@
 //! for one object that does not decode, and stays at a version that the server has answered with an
 //! HTTP-level 410. This one decodes straight into the State's projections, object by object.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
@@ -38,8 +39,12 @@ pub struct Watches {
     store: Store,
     problems: Problems,
     metrics: Metrics,
+    recovered: Recovered,
     tasks: JoinSet<()>,
 }
+
+/// Moves when a watch works again after a failure: the others need not wait out their pauses.
+type Recovered = Arc<tokio::sync::watch::Sender<u64>>;
 
 #[derive(Clone, Default)]
 struct Metrics {
@@ -55,7 +60,7 @@ impl Watches {
             registry.register("portolan_watch_lists", "Full lists taken", metrics.lists.clone());
             registry.register("portolan_watch_reopened", "Watches opened again", metrics.reopened.clone());
         });
-        Self { client, store, problems, metrics, tasks: JoinSet::new() }
+        Self { client, store, problems, metrics, recovered: Recovered::default(), tasks: JoinSet::new() }
     }
 
     /// Opens a watch on one kind; it ends when `self` is dropped.
@@ -65,6 +70,7 @@ impl Watches {
             store: self.store.clone(),
             problems: self.problems.clone(),
             metrics: self.metrics.clone(),
+            recovered: self.recovered.clone(),
             selection,
             stream_lists: true,
             version: None,
@@ -79,6 +85,7 @@ struct Watch<T> {
     store: Store,
     problems: Problems,
     metrics: Metrics,
+    recovered: Recovered,
     selection: Selection,
     /// Whether the server may know streaming lists (KEP-3157); off once it refused one.
     stream_lists: bool,
@@ -120,7 +127,11 @@ impl<T: Watched> Watch<T> {
                     if failing_since.replace(began).is_none() {
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
                     }
-                    tokio::time::sleep(backoff.next_pause()).await;
+                    let mut recovered = self.recovered.subscribe();
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_pause()) => {}
+                        _ = recovered.changed() => {}
+                    }
                 }
             }
             self.metrics.reopened.get_or_create(&KindLabel::of(T::KIND)).inc();
@@ -147,6 +158,7 @@ impl<T: Watched> Watch<T> {
             Err(error) => return Err(error.into()),
         };
         if let Some(since) = failing_since.take() {
+            self.recovered.send_modify(|times| *times += 1);
             info!(kind = %T::KIND, "watching again after {:.1} s", since.elapsed().as_secs_f64());
         }
         self.follow(stream).await

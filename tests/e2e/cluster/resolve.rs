@@ -11,17 +11,15 @@ use crate::workload::{address, web_pods};
 pub(crate) fn names(cluster: &Cluster) -> Result<()> {
     let address = address(cluster, "my-svc")?;
     for pod in ["client-1", "client-2"] {
-        for name in ["my-svc.e2e.svc.cluster.local", "my-svc", "my-svc.e2e"] {
+        for name in ["my-svc.e2e.svc.cluster.local", "my-svc"] {
             let output = cluster.exec(pod, &["nslookup", "-type=a", name])?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             ensure!(text.contains(&format!("Address: {address}")), "{pod}, {name}: no {address} in {text}");
         }
-        let output = cluster.exec(pod, &["nslookup", "-type=a", "kubernetes.default"])?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(text.contains("kubernetes.default.svc.cluster.local"), "{pod}: kubernetes.default: {text}");
+        // busybox's nslookup does not search for names with a dot; the C library does.
+        cluster.client(pod, &["get", "http://my-svc.e2e:80/"])?.all_answered()?;
         // What the name leads to answers, too.
-        let output =
-            cluster.exec(pod, &["nc", "-w", "2", "-z", "kubernetes.default.svc.cluster.local", "443"])?;
+        let output = cluster.exec(pod, &["nc", "-w", "2", "-z", "kubernetes.default", "443"])?;
         ensure!(output.status.success(), "{pod}: no connection to kubernetes.default");
     }
     Ok(())
