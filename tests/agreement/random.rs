@@ -34,7 +34,10 @@ fn rules_do_what_the_reference_says_for_random_clusters() {
                 }
                 let batch = product.sync(&world).unwrap_or_else(|error| panic!("{at}: {error}"));
                 let again = product.sync(&world).expect("a plan that does nothing");
-                assert!(again.is_empty(), "{at}: a second plan for the same cluster does\n{again}after\n{batch}");
+                assert!(
+                    again.is_empty(),
+                    "{at}: a second plan for the same cluster does\n{again}after\n{batch}"
+                );
                 check(&mut product, &world, &at, &mut dice, &mut seen);
             }
         }
@@ -68,8 +71,20 @@ fn flows(world: &World) -> Vec<Flow> {
         texts.iter().filter_map(|text| text.parse().ok()).filter(|ip: &IpAddr| ip.is_ipv4() == v4).collect()
     };
     let sources = parse(&[
-        "10.1.0.2", "10.1.0.5", "10.2.0.9", "192.168.0.1", "192.168.0.9", "203.0.113.5", "9.9.9.9",
-        "fd00:10::2", "fd00:10::5", "fd00:10::1:9", "fd00:50::1", "fd00:50::9", "2001:db8::5", "2001:db9::1",
+        "10.1.0.2",
+        "10.1.0.5",
+        "10.2.0.9",
+        "192.168.0.1",
+        "192.168.0.9",
+        "203.0.113.5",
+        "9.9.9.9",
+        "fd00:10::2",
+        "fd00:10::5",
+        "fd00:10::1:9",
+        "fd00:50::1",
+        "fd00:50::9",
+        "2001:db8::5",
+        "2001:db9::1",
     ]);
     let mut destinations: Vec<(IpAddr, Vec<u16>)> = Vec::new();
     for service in &world.services {

@@ -64,11 +64,7 @@ fn judged(stage: &mut Stage, world: &World, udp: bool, from: &str, v4: bool) -> 
     let ruleset = stage.product(v4).read_back().expect("readable");
     let probe = to_cluster_ip(udp, from, v4);
     let protocol = if udp { "UDP" } else { "TCP" };
-    let flow = Flow {
-        protocol: protocol.to_owned(),
-        source: probe.source,
-        destination: probe.destination,
-    };
+    let flow = Flow { protocol: protocol.to_owned(), source: probe.source, destination: probe.destination };
     judge(&ruleset, world, &Memory::of(&ruleset), &flow).expect("a verdict")
 }
 

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use portolan_rules::evaluate::Memory;
 use portolan_tests::case::{self, Case};
 use portolan_tests::judgement::{judge, text};
-use portolan_tests::reference::{World, expect};
+use portolan_tests::reference::expect;
+use portolan_tests::sctp::Listeners;
 
-use crate::stage::{Stage, packets};
+use crate::stage::{Stage, packets, sctp_listeners};
 
 #[test]
 fn ipv4() {
@@ -22,14 +23,16 @@ fn ipv6() {
 
 fn run(v4: bool) {
     let mut stage = Stage::new();
+    let sctp = sctp_listeners(&stage.network, v4);
     let mut wrong = Vec::new();
     for case in case::all() {
-        check(&mut stage, &case, &case.world(v4), v4, &mut wrong);
+        check(&mut stage, &sctp, &case, v4, &mut wrong);
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn check(stage: &mut Stage, case: &Case, world: &World, v4: bool, wrong: &mut Vec<String>) {
+fn check(stage: &mut Stage, sctp: &Listeners, case: &Case, v4: bool, wrong: &mut Vec<String>) {
+    let world = &case.world(v4);
     let ruleset = stage.install(world);
     let memory = Memory::of(&ruleset);
     let found = Mutex::new(Vec::new());
@@ -48,13 +51,9 @@ fn check(stage: &mut Stage, case: &Case, world: &World, v4: bool, wrong: &mut Ve
                     Ok(judged) if judged == expected => {}
                     other => note(format!("{at}: {other:?} says the evaluator, not {expected:?}")),
                 }
-                // The kernel of the tests has no SCTP sockets; `netns/sctp.rs` sends such packets raw.
-                if *protocol == "SCTP" {
-                    continue;
-                }
                 let note = &note;
                 scope.spawn(move || {
-                    if let Err(difference) = packets(network, &line.from, &flow, &expected) {
+                    if let Err(difference) = packets(network, sctp, &line.from, &flow, &expected) {
                         note(format!("{at}: packets: {difference}, not {}", line.want));
                     }
                 });

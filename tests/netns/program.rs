@@ -61,8 +61,16 @@ impl Node {
         let kubeconfig = self.kubeconfig.path().to_string_lossy();
         let cidrs = CLUSTER_CIDRS.join(",");
         let arguments = [
-            "--kubeconfig", &kubeconfig, "--node-name", "node", "--cluster-cidr", &cidrs,
-            "--conntrack-max-per-core", "0", "--admin-bind-address", "127.0.0.1:10249",
+            "--kubeconfig",
+            &kubeconfig,
+            "--node-name",
+            "node",
+            "--cluster-cidr",
+            &cidrs,
+            "--conntrack-max-per-core",
+            "0",
+            "--admin-bind-address",
+            "127.0.0.1:10249",
         ];
         Program::start(&self.network.node, "portolan-proxy", &arguments)
     }
@@ -161,7 +169,8 @@ fn what_changed_meanwhile_is_taken_up() {
     assert_eq!(server(node.ask(true)), address("pod-a", true), "rules stay while nobody is there");
     let program = node.start();
     for v4 in [true, false] {
-        let is_so = || matches!(node.ask(v4), Observed::Answer { server, .. } if server.ip() == address("pod-b", v4));
+        let is_so =
+            || matches!(node.ask(v4), Observed::Answer { server, .. } if server.ip() == address("pod-b", v4));
         node.wait_for("change", is_so, &program);
     }
 }

@@ -10,10 +10,13 @@ use portolan_tests::probe::{Observed, Probe};
 use portolan_tests::product::Product;
 use portolan_tests::reference::{Expected, Flow, World};
 use portolan_tests::scene::{PORT, TARGET_PORT};
+use portolan_tests::sctp::Listeners;
 
 /// How long an answer may take, and how long silence has to last.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(300);
+/// Refusals come at once, and not for a second try.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// Flows after which every one of three endpoints was chosen, but for once in ten thousand million times.
 const ENOUGH: usize = 60;
 
@@ -54,6 +57,15 @@ pub(crate) fn servers(network: &Network) -> Vec<Echo> {
     both.map(|(pod, v4)| Echo::new(network.home(pod), address(pod, v4), TARGET_PORT)).collect()
 }
 
+/// Somebody on every pod who notes SCTP packets.
+pub(crate) fn sctp_listeners(network: &Network, v4: bool) -> Listeners {
+    let listeners = Listeners::default();
+    for pod in pods() {
+        listeners.listen(network.home(pod), address(pod, v4));
+    }
+    listeners
+}
+
 /// A probe from somebody to the cluster IP.
 pub(crate) fn to_cluster_ip(udp: bool, from: &str, v4: bool) -> Probe {
     let destination = SocketAddr::new(address("cluster", v4), PORT);
@@ -69,17 +81,28 @@ pub(crate) fn server(observed: Observed) -> IpAddr {
 }
 
 /// Sends real packets and tells how what became of them differs from what is expected.
-pub(crate) fn packets(network: &Network, from: &str, flow: &Flow, expected: &Expected) -> Result<(), String> {
-    let silent = matches!(expected, Expected::Drop | Expected::Untouched);
-    let probe = Probe {
-        udp: flow.protocol == "UDP",
-        source: flow.source,
-        destination: flow.destination,
-        patience: if silent { SILENCE } else { PATIENCE },
+pub(crate) fn packets(
+    network: &Network,
+    sctp: &Listeners,
+    from: &str,
+    flow: &Flow,
+    expected: &Expected,
+) -> Result<(), String> {
+    let patience = match expected {
+        Expected::Drop | Expected::Untouched => SILENCE,
+        Expected::Reject => AT_ONCE,
+        Expected::Forward(_) => PATIENCE,
     };
     let home = network.home(from);
+    let send = |count: usize| -> Vec<Observed> {
+        let (source, destination) = (flow.source, flow.destination);
+        if flow.protocol == "SCTP" {
+            return (0..count).map(|_| sctp.send(home, source, destination, patience)).collect();
+        }
+        Probe { udp: flow.protocol == "UDP", source, destination, patience }.send_many(home, count)
+    };
     let Expected::Forward(targets) = expected else {
-        let observed = probe.send(home);
+        let observed = send(1)[0];
         let right = match expected {
             Expected::Drop => observed == Observed::Silence,
             Expected::Reject => observed == Observed::Refused,
@@ -92,7 +115,7 @@ pub(crate) fn packets(network: &Network, from: &str, flow: &Flow, expected: &Exp
     let node = ["node", "node-2"].map(|who| address(who, v4));
     let count = if targets.len() == 1 { 5 } else { ENOUGH };
     let mut seen = Vec::new();
-    for observed in probe.send_many(home, count) {
+    for observed in send(count) {
         let Observed::Answer { server, client } = observed else { return Err(format!("{observed:?}")) };
         let Some(masquerade) = targets.get(&server) else { return Err(format!("{server} answered")) };
         let masqueraded = client.ip() != flow.source.ip();

@@ -13,3 +13,4 @@ pub mod program;
 pub mod reference;
 pub mod sample;
 pub mod scene;
+pub mod sctp;

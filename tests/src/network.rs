@@ -53,8 +53,7 @@ impl Network {
              addr add 2001:db8::5/128 dev eth0 nodad");
         for (name, _) in REMOTE_PODS {
             let [v4, v6] = [true, false].map(|v4| address(name, v4));
-            network.others["remote"]
-                .ip(&format!("addr add {v4}/32 dev lo\naddr add {v6}/128 dev lo nodad"));
+            network.others["remote"].ip(&format!("addr add {v4}/32 dev lo\naddr add {v6}/128 dev lo nodad"));
         }
         network.node.ip("route add default via 192.168.50.2
              route add default via fd00:50::2
