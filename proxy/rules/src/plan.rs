@@ -11,7 +11,7 @@ use portolan_netfilter::model::Table;
 use portolan_netfilter::{Batch, Operation};
 
 use crate::installed::{Adopted, Base};
-use crate::layout::{Options, Structure};
+use crate::layout::Options;
 use crate::place::{ElementKey, Elements, Ids, Placed, ShapeTable, place};
 use crate::{Desired, Installed};
 use difference::Difference;
@@ -128,7 +128,7 @@ fn planned(desired: &Desired, installed: &Installed, options: &Options) -> Optio
     delta.freed.extend(adopted.filter(|list| !ids.is_claimed(*list)));
 
     let mut skeleton = skeleton::Skeleton::new(options, installed);
-    skeleton.base(&installed.base, &Structure::of(options))?;
+    skeleton.base()?;
     skeleton.shapes(&mut ids.shapes);
     difference.fixed(&skeleton, &ids.shapes);
     delta.retired = skeleton.retired_change();

@@ -52,19 +52,21 @@ impl<'a> Skeleton<'a> {
     }
 
     /// What always exists. None if the table must be replaced.
-    pub(super) fn base(&mut self, base: &Base, wanted: &Structure) -> Option<()> {
-        match base {
+    pub(super) fn base(&mut self) -> Option<()> {
+        let options = self.options;
+        match &self.installed.base {
             Base::Foreign(_) => return None,
             Base::Absent => {
+                let wanted = Structure::of(options);
                 self.before.push(wanted.table.clone().into());
                 self.before.extend(wanted.sets.iter().cloned().map(Operation::from));
                 self.before.extend(wanted.chains.iter().cloned().map(Operation::from));
                 self.before.extend(wanted.rules.iter().cloned().map(Operation::from));
             }
             Base::Made(made) => {
-                self.remade = **made != Options { collect: false, ..self.options.clone() };
+                self.remade = **made != Options { collect: false, ..options.clone() };
                 if self.remade {
-                    let had = Structure::of(made);
+                    let (had, wanted) = (Structure::of(made), Structure::of(options));
                     if had.table != wanted.table {
                         return None;
                     }
@@ -77,7 +79,7 @@ impl<'a> Skeleton<'a> {
                     }
                 }
             }
-            Base::Found(found) => self.found(found, wanted)?,
+            Base::Found(found) => self.found(found, &Structure::of(options))?,
         }
         Some(())
     }
