@@ -187,21 +187,93 @@ fn udp_flows_move_when_their_endpoint_goes() {
         let (dns, other) = (udp_client("10.0.0.1:80"), udp_client("10.0.0.2:80"));
         eventually("the first endpoint answers", || dns.ask() == Some("10.1.0.1".to_owned()));
         assert_eq!(other.ask(), Some("10.1.0.1".to_owned()));
-        let before = fixture.flows();
+        let before = fixture.flows("ipv4");
 
         fixture.slice("dns", &["10.1.0.2"]);
         eventually("the flow moves", || dns.ask() == Some("10.1.0.2".to_owned()));
         fixture.slice("dns", &[]);
         eventually("nobody answers", || dns.ask().is_none());
-        assert!(!fixture.flows().iter().any(|flow| flow.contains("dst=10.0.0.1")), "{:?}", fixture.flows());
+        assert!(
+            !fixture.flows("ipv4").iter().any(|flow| flow.contains("dst=10.0.0.1")),
+            "{:?}",
+            fixture.flows("ipv4")
+        );
         fixture.slice("dns", &["10.1.0.1"]);
         eventually("the flow comes back", || dns.ask() == Some("10.1.0.1".to_owned()));
         fixture.delete_service("dns");
-        eventually("it is gone", || !fixture.flows().iter().any(|flow| flow.contains("dst=10.0.0.1")));
+        eventually("it is gone", || !fixture.flows("ipv4").iter().any(|flow| flow.contains("dst=10.0.0.1")));
 
         let other_flow = |flows: &[String]| flows.iter().find(|flow| flow.contains("dst=10.0.0.2")).cloned();
-        assert_eq!(other_flow(&fixture.flows()), other_flow(&before), "another Service's flow is left alone");
+        assert_eq!(
+            other_flow(&fixture.flows("ipv4")),
+            other_flow(&before),
+            "another Service's flow is left alone"
+        );
         assert_eq!(other.ask(), Some("10.1.0.1".to_owned()));
+    });
+}
+
+#[test]
+fn udp_flows_move_in_ipv6_through_node_ports_and_after_a_restart() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        let node_port = r#", "type": "NodePort""#;
+        fixture.service("v6", "fd00:10::1", "UDP", node_port);
+        fixture.slice("v6", &["fd00:1::1"]);
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        let (cluster_ip, node_port) = (udp_client("[fd00:10::1]:80"), udp_client("[2001:db8::1]:30080"));
+        let ask = |want: &str| {
+            cluster_ip.ask().as_deref() == Some(want) && node_port.ask().as_deref() == Some(want)
+        };
+        eventually("the first endpoint answers", || ask("fd00:1::1"));
+        fixture.slice("v6", &["fd00:1::2"]);
+        eventually("the flows move", || ask("fd00:1::2"));
+        fixture.stop();
+        fixture.slice("v6", &["fd00:1::1"]);
+        assert!(ask("fd00:1::2"));
+        fixture.start();
+        eventually("the flows move after the restart", || ask("fd00:1::1"));
+        assert!(fixture.flows("ipv6").iter().any(|flow| flow.contains("dst=fd00:10::1")));
+    });
+}
+
+#[test]
+fn of_many_quick_changes_the_last_one_stays() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        for index in 1..=50 {
+            fixture.service(&format!("s{index}"), &format!("10.0.0.{index}"), "TCP", "");
+        }
+        fixture.list();
+        fixture.start();
+        for round in 0..20 {
+            for index in 1..=50 {
+                let endpoints =
+                    [["10.1.0.1"].as_slice(), &["10.1.0.1", "10.1.0.2"], &[]][(round + index) % 3];
+                fixture.slice(&format!("s{index}"), endpoints);
+            }
+        }
+        for index in 1..=50 {
+            fixture.slice(&format!("s{index}"), &[["10.1.0.1", "10.1.0.2"][index % 2]]);
+        }
+        for index in 1..=50 {
+            let want = ["10.1.0.1", "10.1.0.2"][index % 2];
+            eventually("it follows", || {
+                fixture.connect(&format!("10.0.0.{index}:80")).as_deref() == Some(want)
+            });
+        }
+        let restart = |fixture: &mut Fixture| {
+            let generation = fixture.generation();
+            fixture.stop();
+            fixture.start();
+            eventually("ready", || fixture.ready());
+            fixture.generation() - generation
+        };
+        // A start also removes chains for numbers of endpoints that no Service has any more, in two steps.
+        assert!(restart(&mut fixture) + restart(&mut fixture) <= 2);
+        assert_eq!(restart(&mut fixture), 0, "what is installed is what a fresh start wants");
     });
 }
 

@@ -26,11 +26,15 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
             "ip address add 10.1.0.2/32 dev lo",
             "ip address add 192.0.2.1/32 dev lo",
             "ip route add 10.0.0.0/24 dev lo",
+            "ip address add fd00:1::1/128 dev lo nodad",
+            "ip address add fd00:1::2/128 dev lo nodad",
+            "ip address add 2001:db8::1/128 dev lo nodad",
+            "ip route add fd00:10::/64 dev lo",
         ] {
             let mut words = command.split(' ');
             assert!(Command::new(words.next().unwrap()).args(words).status().unwrap().success(), "{command}");
         }
-        for endpoint in ["10.1.0.1", "10.1.0.2"] {
+        for endpoint in ["10.1.0.1", "10.1.0.2", "fd00:1::1", "fd00:1::2"] {
             serve(endpoint);
         }
         test();
@@ -69,7 +73,9 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub(crate) struct UdpClient(UdpSocket);
 
 pub(crate) fn udp_client(to: &str) -> UdpClient {
-    let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
+    let to: SocketAddr = to.parse().unwrap();
+    let from = if to.is_ipv4() { "192.0.2.1:0" } else { "[2001:db8::1]:0" };
+    let socket = UdpSocket::bind(from).unwrap();
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     UdpClient(socket)
@@ -134,11 +140,12 @@ impl Fixture {
     pub(crate) fn slice(&self, service: &str, endpoints: &[&str]) {
         let endpoint = |ip: &&str| format!(r#"{{"addresses": ["{ip}"], "nodeName": "me"}}"#);
         let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        let family = if endpoints.concat().contains("::") { "IPv6" } else { "IPv4" };
         let ports = ["TCP", "UDP"].map(|p| format!(r#"{{"name": "", "port": 8080, "protocol": "{p}"}}"#));
         let slice: EndpointSlice = serde_json::from_str(&format!(
             r#"{{"metadata": {{"namespace": "n", "name": "{service}-1", "resourceVersion": "{}",
                     "labels": {{"kubernetes.io/service-name": "{service}"}}}},
-                "addressType": "IPv4", "endpoints": [{}], "ports": [{}]}}"#,
+                "addressType": "{family}", "endpoints": [{}], "ports": [{}]}}"#,
             self.next(),
             endpoints.join(","),
             ports.join(",")
@@ -151,7 +158,8 @@ impl Fixture {
     pub(crate) fn node(&self, taint: &str) {
         let node: Node = serde_json::from_str(&format!(
             r#"{{"metadata": {{"name": "me", "resourceVersion": "{}"}}, "spec": {{"taints": [{{"key": "{taint}"}}]}},
-                "status": {{"addresses": [{{"type": "InternalIP", "address": "192.0.2.1"}}]}}}}"#,
+                "status": {{"addresses": [{{"type": "InternalIP", "address": "192.0.2.1"}},
+                    {{"type": "InternalIP", "address": "2001:db8::1"}}]}}}}"#,
             self.next()
         ))
         .unwrap();
@@ -238,8 +246,8 @@ impl Fixture {
     }
 
     /// UDP flows as the `conntrack` tool prints them, without what changes with time.
-    pub(crate) fn flows(&self) -> Vec<String> {
-        let output = Command::new("conntrack").args(["-L", "-p", "udp"]).output().unwrap();
+    pub(crate) fn flows(&self, family: &str) -> Vec<String> {
+        let output = Command::new("conntrack").args(["-L", "-p", "udp", "-f", family]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(|line| line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ")).collect()
     }
