@@ -65,6 +65,15 @@ impl Placed {
         self.ports.iter().flat_map(|port| [&port.cluster, &port.local]).flatten()
     }
 
+    /// Whether it has no address that the intent does not have.
+    pub(crate) fn keeps_to(&self, intent: &ServiceIntent) -> bool {
+        let wanted = |address, protocol| {
+            let mut ports = intent.ports.iter().filter(|port| port.protocol == protocol);
+            ports.any(|port| port.frontends.iter().any(|frontend| frontend.address == address))
+        };
+        self.ports.iter().all(|port| port.frontends.iter().all(|f| wanted(f.address, port.protocol)))
+    }
+
     fn port(&self, name: &str, protocol: Protocol) -> Option<&PlacedPort> {
         self.ports.iter().find(|port| *port.name == *name && port.protocol == protocol)
     }

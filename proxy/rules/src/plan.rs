@@ -109,12 +109,12 @@ fn planned(desired: &Desired, installed: &Installed, options: &Options) -> Optio
             Some((intent, mut found)) => {
                 let placed = place(&intent, old.map(AsRef::as_ref), installed.adopted.as_ref(), &mut ids);
                 let placed = placed.map(Arc::new).map_err(|problem| found.push(problem));
-                found.splice(0..0, intent.problems);
+                found.splice(0..0, intent.problems.iter().cloned());
                 if !found.is_empty() {
                     problems.insert(name.clone(), found);
                 }
-                // What cannot be placed stays as it was.
-                placed.ok().or_else(|| old.cloned())
+                // What cannot be placed stays as it was, unless another Service has addresses of it now.
+                placed.ok().or_else(|| old.filter(|old| old.keeps_to(&intent)).cloned())
             }
         };
         difference.service(old.map(AsRef::as_ref), new.as_deref());

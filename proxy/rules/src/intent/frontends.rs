@@ -106,7 +106,7 @@ fn allowed_sources(service: &Service, vip: IpAddr, node: &NodeView) -> Option<Ve
     let family = IpFamily::of(vip);
     let mut ranges: Vec<IpNet> =
         service.source_ranges.iter().copied().filter(|range| IpFamily::of(range.addr()) == family).collect();
-    // The stand-in for a range that could not be read must not open the other family.
+    // Differs from upstream: the stand-in for a range that could not be read does not open the other family.
     let malformed = service.source_ranges.iter().any(|range| range.addr().is_unspecified() && is_host(range));
     if ranges.is_empty() {
         return malformed.then(Vec::new);

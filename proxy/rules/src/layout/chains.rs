@@ -123,7 +123,8 @@ fn to_node(options: &Options) -> Program {
     }
 }
 
-/// New flows that go nowhere.
+/// New flows that go nowhere. Differs from upstream: addresses of a ServiceCIDR that no Service has are left
+/// alone.
 fn check(options: &Options) -> Vec<Vec<Expression>> {
     let rule = || Program::new(options.family);
     vec![

@@ -378,7 +378,8 @@ impl Program {
         self.push(Expression::Masquerade { port: None, flags: NatFlags::FULLY_RANDOM }).done()
     }
 
-    /// Refuses the packet as a host without a listener does.
+    /// Refuses the packet as a host without a listener does: with a reset. Differs from upstream, which
+    /// answers TCP with an ICMP error too.
     pub(crate) fn reject_tcp(self) -> Vec<Expression> {
         const TCP: u8 = 6;
         self.protocol(TCP).push(Expression::Reject(Reject::TcpReset)).done()

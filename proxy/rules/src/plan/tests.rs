@@ -12,6 +12,7 @@ use portolan_netfilter::{Memory, Netfilter, Ruleset};
 use proptest::prelude::*;
 
 use super::{cleanup, plan};
+use crate::layout::Route;
 use crate::{Desired, Installed, NodeView, Options};
 use view::{Destination, logical, remembered};
 use world::{Step, apply, node, spec, steps};
@@ -222,6 +223,35 @@ fn when_endpoint_ids_run_out_everything_is_made_anew() {
     proxy.memory.clear();
     proxy.sync();
     proxy.check();
+}
+
+#[test]
+fn without_room_for_another_list_only_its_service_suffers() {
+    let mut proxy = Proxy::new(node(), IpFamily::V4);
+    proxy.set(&world::parse("eps=12"));
+    proxy.sync();
+    let before = logical(&proxy.ruleset());
+    proxy.installed.numbers.next = Route::LISTS + 1;
+    proxy.set(&world::parse("service=1 eps=12"));
+    let made = plan(&proxy.desired, &proxy.installed, &proxy.options);
+    assert_eq!(made.problems.keys().collect::<Vec<_>>(), [&world::name(1)]);
+    assert!(made.batch.is_empty(), "{}", made.batch);
+    // Another address takes no other list.
+    proxy.set(&world::parse("eps=12 np=1"));
+    proxy.sync();
+    assert!(logical(&proxy.ruleset()).is_superset(&before));
+    // A Service that cannot be placed does not keep what another one gets.
+    proxy.installed.numbers.next = Route::LISTS - 1;
+    proxy.set(&world::parse("service=2 eps=12 created=9"));
+    proxy.set(&world::parse("service=3 eps=12 created=8"));
+    proxy.sync();
+    proxy.set(&world::parse("service=2 eps=12 created=9 two"));
+    proxy.set(&world::parse("service=3 eps=12 created=8 ip=2"));
+    proxy.sync();
+    proxy.desired.set(&world::name(2), None);
+    proxy.sync();
+    let frontends = logical(&proxy.ruleset()).into_iter().filter(|line| line.starts_with("Frontends"));
+    assert_eq!(frontends.count(), 2, "Services 0 and 3");
 }
 
 #[test]

@@ -83,13 +83,18 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
-/// Reads words: `eps=` digits of pods, `np=`, `affinity=`.
+/// Reads words: `service=`, `ip=`, `created=`, `eps=` digits of pods, `two` (ports),
+/// `np=`, `affinity=`.
 pub(super) fn parse(text: &str) -> Spec {
     let mut spec = Spec::default();
     for word in text.split_whitespace() {
-        let (key, value) = word.split_once('=').unwrap();
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
             "eps" => spec.pods = value.bytes().map(|digit| 1 << (digit - b'0')).sum(),
+            "service" => (spec.service, spec.cluster_ip) = (value.parse().unwrap(), value.parse().unwrap()),
+            "ip" => spec.cluster_ip = value.parse().unwrap(),
+            "created" => spec.created = value.parse().unwrap(),
+            "two" => spec.second_port = true,
             "np" => spec.node_port = Some(value.parse().unwrap()),
             "affinity" => spec.affinity = Some(value.parse().unwrap()),
             other => panic!("{other}"),
