@@ -1,6 +1,6 @@
 //! Random clusters through random changes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portolan_rules::evaluate::Memory;
 use portolan_tests::judgement::judge;
@@ -94,11 +94,15 @@ fn flows(world: &World) -> Vec<Flow> {
         let texts = spec.cluster_ips.into_iter().flatten().chain(spec.external_ips.into_iter().flatten());
         let texts = texts.chain(ingress.into_iter().filter_map(|ingress| ingress.ip));
         let ips = texts.filter_map(|text| text.parse().ok()).filter(|ip: &IpAddr| ip.is_ipv4() == v4);
-        destinations.extend(ips.map(|ip| (ip, vec![53, 80, 443, 81])));
         let ports = spec.ports.unwrap_or_default();
         let node_ports: Vec<u16> =
             ports.iter().filter_map(|port| u16::try_from(port.node_port?).ok()).collect();
-        destinations.extend(world.addresses.iter().map(|ip| (*ip, node_ports.clone())));
+        let some = [53, 80, 443, 81].into_iter().chain(node_ports.first().copied());
+        let some: Vec<u16> = some.collect();
+        destinations.extend(ips.map(|ip| (ip, some.clone())));
+        let own = world.addresses.iter().chain(&world.other_addresses);
+        let loopback: IpAddr = if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        destinations.extend(own.chain([&loopback]).map(|ip| (*ip, node_ports.clone())));
     }
     let mut flows = Vec::new();
     for (ip, ports) in destinations {

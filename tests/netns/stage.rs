@@ -61,7 +61,7 @@ pub(crate) fn servers(network: &Network) -> Vec<Echo> {
 pub(crate) fn sctp_listeners(network: &Network, v4: bool) -> Listeners {
     let listeners = Listeners::default();
     for pod in pods() {
-        listeners.listen(network.home(pod), address(pod, v4));
+        listeners.listen(network.home(pod), address(pod, v4), TARGET_PORT);
     }
     listeners
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! case NAME
 //! without cluster cidr                       pods are not told from others
+//! with node ports everywhere                 not only on the main address
+//! with masquerade all                        also pods at cluster IPs
 //! service PATCH                              see `scene::add`; several get names s, s2, …
 //! endpoints POD[:CONDITION]… …
 //! flow PROTOCOL[,…]|any WHO -> FRONTEND[:PORT] = VERDICT
@@ -23,6 +25,8 @@ pub struct Case {
     /// File and name.
     pub name: String,
     without_cidr: bool,
+    node_ports_everywhere: bool,
+    masquerade_all: bool,
     services: Vec<(String, String)>,
     /// Flows.
     pub flows: Vec<FlowCase>,
@@ -47,6 +51,8 @@ impl Case {
         if self.without_cidr {
             world.cluster_cidrs.clear();
         }
+        world.node_ports_everywhere = self.node_ports_everywhere;
+        world.masquerade_all = self.masquerade_all;
         for (number, (patch, endpoints)) in self.services.iter().enumerate() {
             let name = if number == 0 { "s".to_owned() } else { format!("s{}", number + 1) };
             add(&mut world, &name, patch, endpoints);
@@ -106,7 +112,9 @@ fn read(topic: &str, text: &str, cases: &mut Vec<Case>) {
         }
         let case = cases.last_mut().unwrap_or_else(|| panic!("{at}: before the first case"));
         match word {
-            "without" => case.without_cidr = true,
+            "without" if rest == "cluster cidr" => case.without_cidr = true,
+            "with" if rest == "node ports everywhere" => case.node_ports_everywhere = true,
+            "with" if rest == "masquerade all" => case.masquerade_all = true,
             "service" => case.services.push((rest.to_owned(), String::new())),
             "endpoints" => case.services.last_mut().expect("a service before").1 = rest.to_owned(),
             "flow" => case.flows.push(flow(rest).unwrap_or_else(|| panic!("{at}: {line}"))),

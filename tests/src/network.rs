@@ -123,9 +123,9 @@ impl Default for Network {
     }
 }
 
-/// Everybody who can answer.
+/// Everybody who can answer: pods with addresses of their own, and those that use their host's.
 pub fn pods() -> impl Iterator<Item = &'static str> {
-    LOCAL_PODS.into_iter().chain(REMOTE_PODS).map(|(name, _)| name)
+    LOCAL_PODS.into_iter().chain(REMOTE_PODS).map(|(name, _)| name).chain(["node", "remote"])
 }
 
 /// The address of somebody, or of a Service's frontend.
@@ -159,7 +159,7 @@ pub fn address(who: &str, v4: bool) -> IpAddr {
 
 /// The name that belongs to an address, for messages.
 pub fn name_of(address_of: IpAddr) -> String {
-    let all = pods().chain(["node", "node-2", "outside", "remote", "cluster", "external", "balancer"]);
+    let all = pods().chain(["node-2", "outside", "cluster", "external", "balancer"]);
     let known = all.into_iter().find(|who| address(who, address_of.is_ipv4()) == address_of);
     known.map_or_else(|| address_of.to_string(), str::to_owned)
 }

@@ -80,6 +80,8 @@ fn node(world: &World) -> NodeView {
         addresses: world.addresses.clone(),
         interface_addresses: world.addresses.iter().chain(&world.other_addresses).copied().collect(),
         cluster_cidrs: world.cluster_cidrs.clone(),
+        node_port_ranges: world.node_ports_everywhere.then(Vec::new),
+        masquerade_all: world.masquerade_all,
         ..NodeView::default()
     }
 }

@@ -25,6 +25,10 @@ pub struct World {
     pub other_addresses: Vec<IpAddr>,
     /// Addresses of all pods, by which pods are told from others; none = they are not told apart.
     pub cluster_cidrs: Vec<IpNet>,
+    /// Whether NodePorts are served on every address but loopback's.
+    pub node_ports_everywhere: bool,
+    /// Whether everybody is masqueraded at cluster IPs.
+    pub masquerade_all: bool,
     /// Services.
     pub services: Vec<Service>,
     /// EndpointSlices.
@@ -105,7 +109,9 @@ fn frontend(world: &World, service: &Service, port: &ServicePort, flow: &Flow) -
         return Some(found);
     }
     let primary = world.addresses.iter().find(|address| address.is_ipv4() == ip.is_ipv4());
-    (port.node_port == Some(number) && primary == Some(&ip)).then_some(Frontend::Node)
+    let own = world.addresses.iter().chain(&world.other_addresses).any(|address| *address == ip);
+    let serves = if world.node_ports_everywhere { own } else { primary == Some(&ip) };
+    (port.node_port == Some(number) && serves).then_some(Frontend::Node)
 }
 
 /// Addresses of a kind; ports of the node are not told by address.
@@ -150,7 +156,8 @@ fn at_frontend(
     let (targets, masquerade) = match frontend {
         Frontend::Cluster => {
             let targets = if internal_local { choice.local } else { choice.cluster };
-            (targets, !world.cluster_cidrs.is_empty() && !from_pod)
+            let detected = !world.cluster_cidrs.is_empty() && !from_pod;
+            (targets, world.masquerade_all || detected)
         }
         _ if !external_local => (choice.cluster, true),
         // The way out to the load balancer and back in is cut short.
@@ -164,7 +171,11 @@ fn at_frontend(
     // A pod here that gets its own address as source would answer itself past the proxy. (Upstream's
     // nftables mode does this for pods of the node only: others do not send through it.)
     let hairpin = |target: &SocketAddr| target.ip() == source && choice.here.contains(target);
-    let with_source = |target: SocketAddr| (target, masquerade || hairpin(&target));
+    // Source addresses are rewritten where packets leave the node; those for itself do not.
+    let stays = |target: &SocketAddr| {
+        !from_node && world.addresses.iter().chain(&world.other_addresses).any(|own| *own == target.ip())
+    };
+    let with_source = |target: SocketAddr| (target, (masquerade || hairpin(&target)) && !stays(&target));
     Expected::Forward(targets.into_iter().map(with_source).collect())
 }
 

@@ -55,6 +55,9 @@ pub fn world(dice: &mut Dice, v4: bool) -> World {
         zone: (!dice.one_in(4)).then(|| "zone-1".to_owned()),
         addresses: parse(if v4 { &["192.168.0.1", "192.168.0.9"] } else { &["fd00:50::1", "fd00:50::9"] }),
         cluster_cidrs: if dice.one_in(3) { Vec::new() } else { vec![cidrs.parse().expect("a range")] },
+        other_addresses: parse(if v4 { &["192.168.1.1"] } else { &["fd00:51::1"] }),
+        node_ports_everywhere: dice.one_in(3),
+        masquerade_all: dice.one_in(5),
         ..World::default()
     };
     for number in 0..SERVICES {

@@ -36,11 +36,11 @@ struct Shared {
 }
 
 impl Listeners {
-    /// Listens on an address, all ports.
+    /// Listens on an address and port.
     ///
     /// # Panics
     /// If that is not possible.
-    pub fn listen(&self, home: &Namespace, ip: IpAddr) {
+    pub fn listen(&self, home: &Namespace, ip: IpAddr, own_port: u16) {
         let socket = home.enter(|| open(SocketAddr::new(ip, 0)));
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket takes a timeout");
         let shared = self.shared.clone();
@@ -49,8 +49,10 @@ impl Listeners {
             while !shared.stop.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 let Some(packet) = chunk(&buffer[..length], ip) else { continue };
-                let (source, destination) = (port(packet, 0), port(packet, 2));
-                let ends = (SocketAddr::new(ip, destination), SocketAddr::new(from.ip(), source));
+                if port(packet, 2) != own_port {
+                    continue;
+                }
+                let ends = (SocketAddr::new(ip, own_port), SocketAddr::new(from.ip(), port(packet, 0)));
                 let mut seen = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.insert(tag(packet), ends);
                 shared.arrived.notify_all();
