@@ -2,9 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use serde::Serialize;
@@ -32,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) random: &'a mut Random,
     pub(crate) name: &'a Name,
     pub(crate) part: Part,
+    /// Whether unknown fields are refused.
+    pub(crate) strict: bool,
 }
 
 /// A kind's defaults and rules.
@@ -40,12 +40,16 @@ trait Admit: Serialize + DeserializeOwned {
     fn fill(&mut self) {}
 
     /// What is wrong with it, and with how it changed.
-    fn check(&self, _old: Option<&Self>, _causes: &mut Causes) {}
+    fn check(&self, _old: Option<&Value>, _causes: &mut Causes) {}
 }
 
-/// Gives an object the shape of its kind: what the kind does not have is dropped or, when asked to be
-/// strict, refused; a value of the wrong type is always refused.
-pub(crate) fn shape(kind: Kind, mut object: Value, strict: bool) -> Result<Value, Failure> {
+impl Admit for Event {}
+impl Admit for NewEvent {}
+impl Admit for ConfigMap {}
+impl Admit for ServiceAccount {}
+
+/// Fails unless the object says that it is of the kind; says so where it says nothing.
+pub(crate) fn name_kind(kind: Kind, object: &mut Value) -> Result<(), Failure> {
     let facts = kind.facts();
     let Some(fields) = object.as_object_mut() else {
         return Err(Failure::bad_request(format!("the object provided is not a {}", facts.name)));
@@ -63,77 +67,75 @@ pub(crate) fn shape(kind: Kind, mut object: Value, strict: bool) -> Result<Value
             Some(_) => {}
         }
     }
-    let shaped = match kind {
-        Kind::Namespace => reshape::<Namespace>(&object),
-        Kind::Node => reshape::<Node>(&object),
-        Kind::Pod => reshape::<Pod>(&object),
-        Kind::Service => reshape::<Service>(&object),
-        Kind::Endpoints => reshape::<Endpoints>(&object),
-        Kind::Event => reshape::<Event>(&object),
-        Kind::ConfigMap => reshape::<ConfigMap>(&object),
-        Kind::Secret => reshape::<Secret>(&object),
-        Kind::ServiceAccount => reshape::<ServiceAccount>(&object),
-        Kind::Deployment => reshape::<Deployment>(&object),
-        Kind::EndpointSlice => reshape::<EndpointSlice>(&object),
-        Kind::Lease => reshape::<Lease>(&object),
-        Kind::NewEvent => reshape::<NewEvent>(&object),
-    };
-    let shaped = shaped.map_err(|error| {
-        let (name, version) = (facts.name, kind.api_version());
-        let path = error.path().to_string();
-        let message =
-            format!("{name} in version {version:?} cannot be handled as a {name}: {path}: {}", error.inner());
-        Failure::bad_request(message)
-    })?;
-    if strict && let Some(list) = unknown::fields(&object, &shaped) {
-        return Err(Failure::bad_request(format!("strict decoding error: {list}")));
-    }
-    Ok(shaped)
+    Ok(())
 }
 
-fn reshape<T: DeserializeOwned + Serialize>(
-    object: &Value,
-) -> Result<Value, serde_path_to_error::Error<serde_json::Error>> {
-    let typed: T = serde_path_to_error::deserialize(object)?;
-    Ok(serde_json::to_value(typed).expect("what was decoded from JSON has a form in JSON"))
-}
-
-/// Defaults, allocates and checks an object of the right shape.
+/// Defaults, allocates and checks an object. What the kind does not have is dropped or, when asked to be
+/// strict, refused; a value of the wrong type is always refused.
 pub(crate) fn admit(
     kind: Kind,
-    object: Value,
+    object: &Value,
     old: Option<&Value>,
     context: Context<'_>,
 ) -> Result<Value, Failure> {
-    let mut causes = Causes::default();
-    metadata::check(kind, &object, old, &mut causes);
+    let given = Given { kind, object, old, strict: context.strict };
     let name = context.name.name.clone();
+    let mut causes = Causes::default();
     let object = match kind {
-        Kind::Service => service::admit(object, old, context, &mut causes)?,
-        Kind::Namespace => apply::<Namespace>(object, old, &mut causes),
-        Kind::Node => apply::<Node>(object, old, &mut causes),
-        Kind::Pod => apply::<Pod>(object, old, &mut causes),
-        Kind::Endpoints => apply::<Endpoints>(object, old, &mut causes),
-        Kind::Deployment => apply::<Deployment>(object, old, &mut causes),
-        Kind::EndpointSlice => apply::<EndpointSlice>(object, old, &mut causes),
-        Kind::Lease => apply::<Lease>(object, old, &mut causes),
-        Kind::Secret => apply::<Secret>(object, old, &mut causes),
-        Kind::Event | Kind::NewEvent | Kind::ConfigMap | Kind::ServiceAccount => object,
+        Kind::Service => service::admit(given.decode()?, old, context, &mut causes)?,
+        Kind::Namespace => given.admit::<Namespace>(&mut causes)?,
+        Kind::Node => given.admit::<Node>(&mut causes)?,
+        Kind::Pod => given.admit::<Pod>(&mut causes)?,
+        Kind::Endpoints => given.admit::<Endpoints>(&mut causes)?,
+        Kind::Deployment => given.admit::<Deployment>(&mut causes)?,
+        Kind::EndpointSlice => given.admit::<EndpointSlice>(&mut causes)?,
+        Kind::Lease => given.admit::<Lease>(&mut causes)?,
+        Kind::Secret => given.admit::<Secret>(&mut causes)?,
+        Kind::Event => given.admit::<Event>(&mut causes)?,
+        Kind::NewEvent => given.admit::<NewEvent>(&mut causes)?,
+        Kind::ConfigMap => given.admit::<ConfigMap>(&mut causes)?,
+        Kind::ServiceAccount => given.admit::<ServiceAccount>(&mut causes)?,
     };
+    metadata::check(kind, &object, old, &mut causes);
     causes.check(kind, &name)?;
     Ok(object)
 }
 
-fn apply<T: Admit>(object: Value, old: Option<&Value>, causes: &mut Causes) -> Value {
-    let mut object: T = decode(object);
-    object.fill();
-    let old = old.map(|old| decode::<T>(old.clone()));
-    object.check(old.as_ref(), causes);
-    encode(&object)
+struct Given<'a> {
+    kind: Kind,
+    object: &'a Value,
+    old: Option<&'a Value>,
+    strict: bool,
 }
 
-fn decode<T: DeserializeOwned>(object: Value) -> T {
-    serde_json::from_value(object).expect("what is stored or was given its shape decodes")
+impl Given<'_> {
+    fn admit<T: Admit>(&self, causes: &mut Causes) -> Result<Value, Failure> {
+        let mut object: T = self.decode()?;
+        object.fill();
+        object.check(self.old, causes);
+        Ok(encode(&object))
+    }
+
+    fn decode<T: DeserializeOwned + Serialize>(&self) -> Result<T, Failure> {
+        let object: T = serde_path_to_error::deserialize(self.object).map_err(|error| {
+            let (name, version, path) =
+                (self.kind.facts().name, self.kind.api_version(), error.path().to_string());
+            Failure::bad_request(format!(
+                "{name} in version {version:?} cannot be handled as a {name}: {path}: {}",
+                error.inner()
+            ))
+        })?;
+        if self.strict
+            && let Some(list) = unknown::fields(self.object, &encode(&object))
+        {
+            return Err(Failure::bad_request(format!("strict decoding error: {list}")));
+        }
+        Ok(object)
+    }
+}
+
+fn decode<T: DeserializeOwned>(object: &Value) -> T {
+    T::deserialize(object).expect("what is stored decodes")
 }
 
 fn encode<T: Serialize>(object: &T) -> Value {

@@ -129,7 +129,11 @@ impl Store {
             Some(state) => table.insert(name.clone(), state.clone()),
             None => table.remove(&name),
         };
-        self.history.record(self.version, kind, name, old, state.clone(), gone);
+        self.history.record(self.version, kind, name.clone(), old, state.clone(), gone);
+        // As upstream: the Endpoints of a Service's name go with it, whoever made them.
+        if gone && kind == Kind::Service && self.find(Kind::Endpoints, &name).is_some() {
+            self.commit(Kind::Endpoints, name, None);
+        }
         state
     }
 

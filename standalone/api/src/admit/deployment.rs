@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::{Deployment, RollingUpdateDeployment};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use serde_json::Value;
+
 use super::{Admit, metadata, pod};
 use crate::failure::Causes;
 
@@ -23,7 +25,7 @@ impl Admit for Deployment {
         pod::fill(spec.template.spec.get_or_insert_default());
     }
 
-    fn check(&self, old: Option<&Self>, causes: &mut Causes) {
+    fn check(&self, old: Option<&Value>, causes: &mut Causes) {
         let Some(spec) = &self.spec else { return };
         if let Some(replicas) = spec.replicas.filter(|replicas| *replicas < 0) {
             causes.invalid("spec.replicas", replicas, "must be greater than or equal to 0");
@@ -56,9 +58,8 @@ impl Admit for Deployment {
                 causes.unsupported("spec.template.spec.restartPolicy", given, &["Always"]);
             }
         }
-        let before = old.and_then(|old| old.spec.as_ref());
-        if before.is_some_and(|before| before.selector != spec.selector) {
-            let given = super::encode(&spec.selector);
+        let given = super::encode(&spec.selector);
+        if old.is_some_and(|old| old.pointer("/spec/selector") != Some(&given)) {
             causes.invalid("spec.selector", given, "field is immutable");
         }
     }

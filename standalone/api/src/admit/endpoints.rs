@@ -6,8 +6,11 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 
+use serde_json::Value;
+
 use super::{Admit, grammar};
 use crate::failure::Causes;
+use crate::object::text;
 
 /// Limits of the API; the controllers' own are lower.
 const MOST_ENDPOINTS: usize = 1000;
@@ -20,7 +23,7 @@ impl Admit for Endpoints {
         }
     }
 
-    fn check(&self, _old: Option<&Self>, causes: &mut Causes) {
+    fn check(&self, _old: Option<&Value>, causes: &mut Causes) {
         for (index, subset) in self.subsets.iter().flatten().enumerate() {
             let at = format!("subsets[{index}]");
             let lists =
@@ -60,14 +63,14 @@ impl Admit for EndpointSlice {
         }
     }
 
-    fn check(&self, old: Option<&Self>, causes: &mut Causes) {
+    fn check(&self, old: Option<&Value>, causes: &mut Causes) {
         let types = ["FQDN", "IPv4", "IPv6"];
         match self.address_type.as_str() {
             "" => causes.required("addressType", ""),
             known if types.contains(&known) => {}
             other => causes.unsupported("addressType", other, &types),
         }
-        if old.is_some_and(|old| old.address_type != self.address_type) {
+        if old.is_some_and(|old| text(old, "/addressType") != Some(&self.address_type)) {
             causes.invalid("addressType", self.address_type.as_str(), "field is immutable");
         }
         let endpoints = self.endpoints.as_deref().unwrap_or_default();

@@ -4,8 +4,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus, Node, Secret};
 
+use serde_json::Value;
+
 use super::Admit;
 use crate::failure::Causes;
+use crate::object::text;
 
 impl Admit for Namespace {
     fn fill(&mut self) {
@@ -28,10 +31,10 @@ impl Admit for Node {
         self.status.get_or_insert_default();
     }
 
-    fn check(&self, old: Option<&Self>, causes: &mut Causes) {
-        let cidr = |node: &Self| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
-        if let Some(before) = old.and_then(cidr)
-            && cidr(self).as_ref() != Some(&before)
+    fn check(&self, old: Option<&Value>, causes: &mut Causes) {
+        let cidr = self.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
+        if let Some(before) = old.and_then(|old| text(old, "/spec/podCIDR"))
+            && cidr != Some(before)
         {
             causes
                 .forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
@@ -47,7 +50,7 @@ impl Admit for Node {
 }
 
 impl Admit for Lease {
-    fn check(&self, _old: Option<&Self>, causes: &mut Causes) {
+    fn check(&self, _old: Option<&Value>, causes: &mut Causes) {
         let Some(spec) = &self.spec else { return };
         if let Some(seconds) = spec.lease_duration_seconds.filter(|seconds| *seconds <= 0) {
             causes.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0");
@@ -66,8 +69,8 @@ impl Admit for Secret {
         self.data.get_or_insert_default().extend(bytes);
     }
 
-    fn check(&self, old: Option<&Self>, causes: &mut Causes) {
-        if old.is_some_and(|old| old.type_ != self.type_) {
+    fn check(&self, old: Option<&Value>, causes: &mut Causes) {
+        if old.is_some_and(|old| text(old, "/type") != self.type_.as_deref()) {
             causes.invalid("type", self.type_.clone().unwrap_or_default(), "field is immutable");
         }
     }

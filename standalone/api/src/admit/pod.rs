@@ -21,7 +21,7 @@ impl Admit for Pod {
         status.qos_class.get_or_insert(class);
     }
 
-    fn check(&self, old: Option<&Self>, causes: &mut Causes) {
+    fn check(&self, old: Option<&Value>, causes: &mut Causes) {
         let Some(spec) = &self.spec else { return };
         check("spec", spec, causes);
         let addresses = self.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
@@ -31,8 +31,8 @@ impl Admit for Pod {
                 causes.invalid(format!("status.podIPs[{index}].ip"), address.ip.as_str(), why);
             }
         }
-        if let Some(old) = old.and_then(|old| old.spec.as_ref())
-            && changeless(old) != changeless(spec)
+        if let Some(old) = old.and_then(|old| old.get("spec"))
+            && changeless(old.clone()) != changeless(encode(spec))
         {
             causes.forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)");
         }
@@ -40,8 +40,7 @@ impl Admit for Pod {
 }
 
 /// The part of a pod that nobody can change; the node is set once, by binding.
-fn changeless(spec: &PodSpec) -> Value {
-    let mut spec = encode(spec);
+fn changeless(mut spec: Value) -> Value {
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             fields(container).remove("image");

@@ -17,13 +17,12 @@ mod rules;
 const AFFINITY_SECONDS: i32 = 10_800;
 
 pub(super) fn admit(
-    object: Value,
+    mut service: Service,
     old: Option<&Value>,
     context: Context<'_>,
     causes: &mut Causes,
 ) -> Result<Value, Failure> {
-    let mut service: Service = decode(object);
-    let old: Option<Service> = old.map(|old| decode(old.clone()));
+    let old: Option<Service> = old.map(decode);
     let mut spec = service.spec.take().unwrap_or_default();
     if context.part == Part::Main {
         let old_spec = old.as_ref().and_then(|old| old.spec.as_ref());

@@ -98,7 +98,12 @@ fn refusals_have_upstreams_codes_and_reasons() {
         ("bad name", store.make(Kind::ConfigMap, json!({"metadata": {"name": "A_"}})), 422, "Invalid"),
         ("not an object", store.make(Kind::ConfigMap, json!([])), 400, "BadRequest"),
         ("other kind", store.make(Kind::ConfigMap, json!({"kind": "Pod"})), 400, "BadRequest"),
-        ("wrong type", store.make(Kind::Pod, json!({"spec": {"containers": 1}})), 400, "BadRequest"),
+        (
+            "wrong type",
+            store.make(Kind::Pod, json!({"metadata": {"name": "q"}, "spec": {"containers": 1}})),
+            400,
+            "BadRequest",
+        ),
         (
             "no image",
             store

@@ -46,10 +46,10 @@ impl Store {
         &mut self,
         kind: Kind,
         namespace: &str,
-        object: Value,
+        mut object: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Value>, Failure> {
-        let mut object = admit::shape(kind, object, options.strict)?;
+        admit::name_kind(kind, &mut object)?;
         let name = self.identify(kind, namespace, &mut object)?;
         if meta(&object, "resourceVersion").is_some() {
             return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
@@ -75,8 +75,9 @@ impl Store {
             random: &mut self.random,
             name: &name,
             part: Part::Main,
+            strict: options.strict,
         };
-        let object = admit::admit(kind, object, None, context)?;
+        let object = admit::admit(kind, &object, None, context)?;
         if self.find(kind, &name).is_some() {
             return Err(Failure::already_exists(kind, &name.name));
         }
@@ -92,10 +93,10 @@ impl Store {
         kind: Kind,
         name: &Name,
         part: Part,
-        object: Value,
+        mut object: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Value>, Failure> {
-        let mut object = admit::shape(kind, object, options.strict)?;
+        admit::name_kind(kind, &mut object)?;
         let found = self.identify(kind, &name.namespace, &mut object)?;
         if found != *name {
             return Err(Failure::bad_request(format!(
@@ -112,8 +113,14 @@ impl Store {
         };
         check_precondition(kind, name, &old, &object)?;
         carry_over(kind, part, &old, &mut object);
-        let context = Context { allocations: &self.allocations, random: &mut self.random, name, part };
-        let mut object = admit::admit(kind, object, Some(&old), context)?;
+        let context = Context {
+            allocations: &self.allocations,
+            random: &mut self.random,
+            name,
+            part,
+            strict: options.strict,
+        };
+        let mut object = admit::admit(kind, &object, Some(&old), context)?;
         check_finalizers(kind, &name.name, &old, &object)?;
         if kind.facts().generation && admit::intent_changed(kind, &old, &object) {
             let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);

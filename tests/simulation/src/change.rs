@@ -1,0 +1,317 @@
+//! What users, kubelets and others do to the cluster, at random. They talk to the store itself: their
+//! failures are not what is tested.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portolan_api::{DeleteOptions, Deleted, Failure, Kind, Name, Part, Patch, Random, Store, WriteOptions};
+use serde_json::{Value, json};
+
+const NAMESPACES: [&str; 2] = ["default", "n1"];
+const SERVICES: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
+const APPS: [&str; 3] = ["a", "b", "c"];
+const NODES: [&str; 3] = ["node0", "node1", "node2"];
+const ZONES: [&str; 3] = ["east", "west", "north"];
+const PODS: u64 = 12;
+
+type Outcome = Result<Arc<Value>, Failure>;
+
+/// Makes a change, if it can be made now, and says what it was.
+pub(crate) fn make(store: &mut Store, random: &mut Random, now: Timestamp) -> String {
+    let mut change = Change { store, random, options: WriteOptions::at(now) };
+    match change.random.below(100) {
+        0..14 => change.create_service(),
+        14..26 => change.update_service(),
+        26..31 => change.delete_service(),
+        31..50 => change.create_pod(),
+        50..68 => change.flip_readiness(),
+        68..74 => change.relabel_pod(),
+        74..84 => change.end_pod(),
+        84..90 => change.node(),
+        90..97 => change.meddle(),
+        // Rare: it costs as much as a hundred other changes.
+        97 if change.random.chance(300) => change.burst(),
+        98 => change.namespace(),
+        99 => {
+            change.store.compact();
+            "compacts the history".to_owned()
+        }
+        _ => change.flip_readiness(),
+    }
+}
+
+struct Change<'a> {
+    store: &'a mut Store,
+    random: &'a mut Random,
+    options: WriteOptions,
+}
+
+impl Change<'_> {
+    fn pick<'c>(&mut self, choices: &[&'c str]) -> &'c str {
+        self.random.pick(choices).copied().unwrap_or_default()
+    }
+
+    fn namespace_name(&mut self) -> &'static str {
+        if self.random.chance(800) { NAMESPACES[0] } else { NAMESPACES[1] }
+    }
+
+    fn one_of(&mut self, kind: Kind) -> Option<(Name, Arc<Value>)> {
+        // A burst of pods would otherwise draw nearly all changes to itself.
+        let burst = self.random.chance(200);
+        let all = self.store.iter(kind).filter(|(name, _)| burst || !name.name.starts_with("burst"));
+        let all: Vec<_> = all.map(|(name, object)| (name.clone(), object.clone())).collect();
+        self.random.pick(&all).cloned()
+    }
+
+    fn merge(&mut self, kind: Kind, name: &Name, part: Part, patch: Value) -> Outcome {
+        self.store.patch(kind, name, part, &Patch::Merge(patch), &self.options)
+    }
+
+    fn spec(&mut self) -> Value {
+        let target = match self.random.below(3) {
+            0 => json!(8080),
+            1 => json!("http"),
+            _ => json!("web"),
+        };
+        let mut ports = vec![json!({"name": "p0", "port": 80, "targetPort": target})];
+        if self.random.chance(300) {
+            ports.push(json!({"name": "p1", "port": 81, "protocol": "UDP", "targetPort": "http"}));
+        }
+        let mut spec = json!({"ports": ports, "publishNotReadyAddresses": self.random.chance(200)});
+        if self.random.chance(850) {
+            spec["selector"] = json!({"app": self.pick(&APPS)});
+        }
+        spec
+    }
+
+    fn create_service(&mut self) -> String {
+        let (namespace, name) = (self.namespace_name(), self.pick(&SERVICES));
+        let mut spec = self.spec();
+        if self.random.chance(250) {
+            spec["clusterIP"] = "None".into();
+            if self.random.chance(300) {
+                spec["ports"] = json!([]);
+            }
+        } else if self.random.chance(200) {
+            spec["type"] = "NodePort".into();
+        }
+        if self.random.chance(400) {
+            spec["ipFamilyPolicy"] = "PreferDualStack".into();
+        } else if self.random.chance(100) {
+            spec["ipFamilies"] = json!(["IPv6"]);
+        }
+        let labels = if self.random.chance(300) { json!({"team": "x"}) } else { json!({}) };
+        let object = json!({"metadata": {"name": name, "labels": labels}, "spec": spec});
+        let made = self.store.create(Kind::Service, namespace, object, &self.options);
+        told("creates service", namespace, name, made)
+    }
+
+    fn update_service(&mut self) -> String {
+        let Some((name, service)) = self.one_of(Kind::Service) else { return String::new() };
+        let patch = match self.random.below(6) {
+            0 => json!({"spec": {"selector": {"app": self.pick(&APPS)}}}),
+            1 => json!({"spec": {"ports": self.spec()["ports"]}}),
+            2 => {
+                json!({"spec": {"publishNotReadyAddresses": service["spec"]["publishNotReadyAddresses"] != true}})
+            }
+            3 => json!({"metadata": {"labels": {"team": self.pick(&["x", "y"])}}}),
+            4 => json!({"metadata": {"annotations": {"note": self.pick(&["x", "y"])}}}),
+            _ if service["spec"]["clusterIP"] == "None" => json!({}),
+            _ => {
+                let dual = service["spec"]["ipFamilyPolicy"] == "PreferDualStack";
+                json!({"spec": {"ipFamilyPolicy": if dual { "SingleStack" } else { "PreferDualStack" }}})
+            }
+        };
+        let what = format!("patches with {patch} service");
+        let patched = self.merge(Kind::Service, &name, Part::Main, patch);
+        told(&what, &name.namespace, &name.name, patched)
+    }
+
+    fn delete_service(&mut self) -> String {
+        let Some((name, service)) = self.one_of(Kind::Service) else { return String::new() };
+        let deleted = self.store.delete(Kind::Service, &name, &DeleteOptions::default(), &self.options);
+        if deleted.is_ok() && self.random.chance(400) {
+            // At once again, under another uid.
+            let spec = json!({"ports": service["spec"]["ports"], "selector": service["spec"]["selector"]});
+            let object = json!({"metadata": {"name": *name.name}, "spec": spec});
+            let made = self.store.create(Kind::Service, &name.namespace, object, &self.options);
+            return told("recreates service", &name.namespace, &name.name, made);
+        }
+        format!("deletes service {name}")
+    }
+
+    fn create_pod(&mut self) -> String {
+        let (namespace, index) = (self.namespace_name(), self.random.below(PODS));
+        let name = format!("p{index}");
+        let app = self.pick(&APPS);
+        let made = self.pod(namespace, &name, app, index);
+        told("creates pod", namespace, &name, made)
+    }
+
+    /// A pod on a node, with addresses: what kubelet and scheduler make of it at once.
+    fn pod(&mut self, namespace: &str, name: &str, app: &str, address: u64) -> Outcome {
+        let number = if self.random.chance(700) { 8080 } else { 9090 };
+        let ports = match self.random.below(3) {
+            0 => json!([]),
+            1 => json!([{"name": "http", "containerPort": number}]),
+            _ => json!([
+                {"name": "http", "containerPort": number}, {"name": "http", "containerPort": 53, "protocol": "UDP"},
+                {"name": "web", "containerPort": number},
+            ]),
+        };
+        // Upstream refuses two ports of one name in a container; over two containers it does not.
+        let (first, rest) = split(&ports);
+        let mut containers = vec![json!({"name": "c0", "image": "i", "ports": first})];
+        if !rest.is_empty() {
+            containers.push(json!({"name": "c1", "image": "i", "ports": rest}));
+        }
+        let mut spec = json!({"containers": containers});
+        if self.random.chance(200) {
+            spec["hostname"] = "h".into();
+            spec["subdomain"] = self.pick(&SERVICES).into();
+        }
+        let object = json!({"metadata": {"name": name, "labels": {"app": app}}, "spec": spec});
+        let made = self.store.create(Kind::Pod, namespace, object, &self.options)?;
+        let (place, node) = (Name::new(namespace, name), self.pick(&NODES));
+        self.store.bind(&place, node, &self.options)?;
+        if self.random.chance(100) {
+            return Ok(made);
+        }
+        // Some addresses are those of pods that are still there, or were a moment ago.
+        let address = if self.random.chance(100) { self.random.below(PODS) } else { address };
+        let four = format!("10.1.{}.{}", address / 250, address % 250 + 1);
+        let mut addresses = vec![json!({"ip": four})];
+        if self.random.chance(700) {
+            addresses.push(json!({"ip": format!("fd00::{:x}", address + 1)}));
+        }
+        let ready = if self.random.chance(700) { "True" } else { "False" };
+        let status = json!({"status": {
+            "phase": "Running", "podIP": four, "podIPs": addresses, "conditions": [self.condition(ready)],
+        }});
+        self.merge(Kind::Pod, &place, Part::Status, status)
+    }
+
+    fn condition(&self, ready: &str) -> Value {
+        json!({"type": "Ready", "status": ready, "lastTransitionTime": self.options.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()})
+    }
+
+    fn flip_readiness(&mut self) -> String {
+        let Some((name, pod)) = self.one_of(Kind::Pod) else { return String::new() };
+        let was = pod.pointer("/status/conditions/0/status").and_then(Value::as_str) == Some("True");
+        let condition = self.condition(if was { "False" } else { "True" });
+        let patched =
+            self.merge(Kind::Pod, &name, Part::Status, json!({"status": {"conditions": [condition]}}));
+        told(if was { "makes unready pod" } else { "makes ready pod" }, &name.namespace, &name.name, patched)
+    }
+
+    fn relabel_pod(&mut self) -> String {
+        let Some((name, _)) = self.one_of(Kind::Pod) else { return String::new() };
+        let labels = json!({"metadata": {"labels": {"app": self.pick(&APPS)}}});
+        let patched = self.merge(Kind::Pod, &name, Part::Main, labels);
+        told("relabels pod", &name.namespace, &name.name, patched)
+    }
+
+    /// A pod begins to end, ends, or has succeeded.
+    fn end_pod(&mut self) -> String {
+        let Some((name, pod)) = self.one_of(Kind::Pod) else { return String::new() };
+        if self.random.chance(150) {
+            let patched =
+                self.merge(Kind::Pod, &name, Part::Status, json!({"status": {"phase": "Succeeded"}}));
+            return told("completes pod", &name.namespace, &name.name, patched);
+        }
+        let ending = pod.pointer("/metadata/deletionTimestamp").is_some();
+        let grace = if ending || self.random.chance(300) { Some(0) } else { None };
+        let options = DeleteOptions { grace, ..DeleteOptions::default() };
+        match self.store.delete(Kind::Pod, &name, &options, &self.options) {
+            Ok(Deleted::Gone(_)) => format!("deletes pod {name}"),
+            Ok(Deleted::Going(_)) => format!("begins to delete pod {name}"),
+            Err(failure) => format!("cannot delete pod {name}: {failure}"),
+        }
+    }
+
+    fn node(&mut self) -> String {
+        let name = Name::new("", self.pick(&NODES));
+        let zone = self.pick(&ZONES);
+        let labels =
+            json!({"metadata": {"name": *name.name, "labels": {"topology.kubernetes.io/zone": zone}}});
+        if self.store.get(Kind::Node, &name).is_err() {
+            let made = self.store.create(Kind::Node, "", labels, &self.options);
+            return told("creates node", "", &name.name, made);
+        }
+        if self.random.chance(300) {
+            let deleted = self.store.delete(Kind::Node, &name, &DeleteOptions::default(), &self.options);
+            return format!("deletes node {name}: {}", deleted.is_ok());
+        }
+        let patched = self.merge(Kind::Node, &name, Part::Main, labels);
+        told("moves node", "", &name.name, patched)
+    }
+
+    /// Somebody edits or deletes what the controllers keep.
+    fn meddle(&mut self) -> String {
+        let kind = if self.random.chance(600) { Kind::EndpointSlice } else { Kind::Endpoints };
+        let Some((name, _)) = self.one_of(kind) else { return String::new() };
+        let noun = kind.facts().singular;
+        if self.random.chance(500) {
+            let deleted = self.store.delete(kind, &name, &DeleteOptions::default(), &self.options);
+            return format!("somebody deletes {noun} {name}: {}", deleted.is_ok());
+        }
+        let patch = match (kind, self.random.chance(300)) {
+            (_, true) => json!({"metadata": {"labels": {"team": "nobody"}}}),
+            (Kind::EndpointSlice, _) => json!({"endpoints": []}),
+            _ => json!({"subsets": [{"addresses": [{"ip": "10.9.9.9"}], "ports": [{"port": 1}]}]}),
+        };
+        let patched = self.merge(kind, &name, Part::Main, patch);
+        told(&format!("somebody edits {noun}"), &name.namespace, &name.name, patched)
+    }
+
+    /// More pods than fit into one slice, or their end.
+    fn burst(&mut self) -> String {
+        let app = self.pick(&APPS);
+        if self.store.get(Kind::Pod, &Name::new("default", "burst0")).is_ok() {
+            let now = DeleteOptions { grace: Some(0), ..DeleteOptions::default() };
+            for index in 0..130 {
+                // Those that are gone already stay gone.
+                let _ = self.store.delete(
+                    Kind::Pod,
+                    &Name::new("default", &format!("burst{index}")),
+                    &now,
+                    &self.options,
+                );
+            }
+            return "deletes 130 pods".to_owned();
+        }
+        let made =
+            (0..130).filter(|index| self.pod("default", &format!("burst{index}"), app, 1000 + index).is_ok());
+        let made = made.count();
+        format!("creates {made} pods of {app}")
+    }
+
+    fn namespace(&mut self) -> String {
+        let name = Name::new("", NAMESPACES[1]);
+        match self.store.delete(Kind::Namespace, &name, &DeleteOptions::default(), &self.options) {
+            Ok(_) => format!("deletes namespace {name}"),
+            Err(_) => {
+                let object = json!({"metadata": {"name": *name.name}});
+                told(
+                    "creates namespace",
+                    "",
+                    &name.name,
+                    self.store.create(Kind::Namespace, "", object, &self.options),
+                )
+            }
+        }
+    }
+}
+
+fn split(ports: &Value) -> (Vec<Value>, Vec<Value>) {
+    let ports = ports.as_array().cloned().unwrap_or_default();
+    ports.into_iter().partition(|port| port["protocol"] != "UDP")
+}
+
+fn told(what: &str, namespace: &str, name: &str, outcome: Outcome) -> String {
+    let place = Name::new(namespace, name);
+    match outcome {
+        Ok(_) => format!("{what} {place}"),
+        Err(failure) => format!("{what} {place}: refused, {failure}"),
+    }
+}

@@ -1,0 +1,166 @@
+//! What the API holds, and how it differs from what it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use portolan_api::{Kind, Name, Store};
+use serde_json::Value;
+
+use crate::reference::{Address, Endpoint, Port, Wanted, list, map, text, wanted};
+
+const SERVICE: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const MOST_ENDPOINTS: usize = 100;
+
+/// Everything that is not as it should be, one line each.
+pub(crate) fn differences(store: &Store) -> Vec<String> {
+    let mut found = Vec::new();
+    let wanted = wanted(store);
+    for (name, wanted) in &wanted {
+        slices(store, name, wanted, &mut found);
+        endpoints(store, name, wanted, &mut found);
+    }
+    leftovers(store, &mut found);
+    found
+}
+
+fn slices(store: &Store, name: &Name, wanted: &Wanted, found: &mut Vec<String>) {
+    let ours = store.iter(Kind::EndpointSlice).map(|(_, slice)| slice).filter(|slice| {
+        let labels = map(slice, "/metadata/labels");
+        text(slice, "/metadata/namespace") == *name.namespace
+            && labels.get(SERVICE).is_some_and(|service| **service == *name.name)
+            && labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+    });
+    let mut seen = BTreeSet::new();
+    let mut families = BTreeMap::<String, Vec<(usize, usize)>>::new();
+    for slice in ours {
+        let at = format!("slice {} of {name}", text(slice, "/metadata/name"));
+        let family = text(slice, "/addressType");
+        let endpoints = list(slice, "/endpoints");
+        families.entry(family.clone()).or_default().push((list(slice, "/ports").len(), endpoints.len()));
+        if endpoints.len() > MOST_ENDPOINTS {
+            found.push(format!("{at} has {} endpoints", endpoints.len()));
+        }
+        let owner = list(slice, "/metadata/ownerReferences");
+        if owner.len() != 1 || text(&owner[0], "/uid") != wanted.uid {
+            found.push(format!("{at} is not owned by the Service {}: {owner:?}", wanted.uid));
+        }
+        let mut labels = map(slice, "/metadata/labels");
+        labels.remove(SERVICE);
+        labels.remove(MANAGED_BY);
+        if labels != wanted.labels {
+            found.push(format!("{at} has labels {labels:?}, not {:?}", wanted.labels));
+        }
+        let ports: BTreeSet<Port> = list(slice, "/ports").iter().map(port).collect();
+        for endpoint in endpoints {
+            let endpoint = self::endpoint(&family, &ports, endpoint);
+            if !seen.insert(endpoint.clone()) {
+                found.push(format!("{at} has an endpoint for a second time: {endpoint:?}"));
+            }
+        }
+    }
+    for endpoint in wanted.endpoints.difference(&seen) {
+        found.push(format!("slices of {name} lack {endpoint:?}"));
+    }
+    for endpoint in seen.difference(&wanted.endpoints) {
+        found.push(format!("slices of {name} should not have {endpoint:?}"));
+    }
+    if families.keys().collect::<BTreeSet<_>>() != wanted.families.iter().collect() {
+        found.push(format!(
+            "slices of {name} have families {:?}, not {:?}",
+            families.keys(),
+            wanted.families
+        ));
+    }
+    for (family, sizes) in families {
+        // Only the placeholder may be empty: it stays, as upstream's, when there are pods that resolve to
+        // no port as it does.
+        if sizes.len() > 1 && sizes.iter().any(|(ports, endpoints)| *endpoints == 0 && *ports > 0) {
+            found.push(format!(
+                "slices of {name} in {family} have (ports, endpoints) {sizes:?}: one is empty"
+            ));
+        }
+    }
+}
+
+fn port(port: &Value) -> Port {
+    (text(port, "/name"), text(port, "/protocol"), port["port"].as_i64().unwrap_or(0))
+}
+
+fn endpoint(family: &str, ports: &BTreeSet<Port>, endpoint: &Value) -> Endpoint {
+    let condition = |name: &str| endpoint["conditions"][name] == true;
+    let addresses: BTreeSet<IpAddr> =
+        list(endpoint, "/addresses").iter().filter_map(|address| text(address, "").parse().ok()).collect();
+    Endpoint {
+        family: family.to_owned(),
+        ports: ports.clone(),
+        addresses,
+        ready: condition("ready"),
+        serving: condition("serving"),
+        terminating: condition("terminating"),
+        hostname: text(endpoint, "/hostname"),
+        node: text(endpoint, "/nodeName"),
+        zone: text(endpoint, "/zone"),
+        pod: text(endpoint, "/targetRef/uid"),
+    }
+}
+
+fn endpoints(store: &Store, name: &Name, wanted: &Wanted, found: &mut Vec<String>) {
+    let Ok(object) = store.get(Kind::Endpoints, name) else {
+        found.push(format!("there are no Endpoints {name}"));
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for subset in list(&object, "/subsets") {
+        for (field, ready) in [("/addresses", true), ("/notReadyAddresses", false)] {
+            for address in list(subset, field) {
+                let entry = |port| Address {
+                    address: text(address, "/ip").parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
+                    port,
+                    ready,
+                    hostname: text(address, "/hostname"),
+                    node: text(address, "/nodeName"),
+                    pod: text(address, "/targetRef/uid"),
+                };
+                let ports = list(subset, "/ports");
+                if ports.is_empty() {
+                    seen.insert(entry(None));
+                }
+                seen.extend(ports.iter().map(|port| entry(Some(self::port(port)))));
+            }
+        }
+    }
+    for address in wanted.addresses.difference(&seen) {
+        found.push(format!("Endpoints {name} lack {address:?}"));
+    }
+    for address in seen.difference(&wanted.addresses) {
+        found.push(format!("Endpoints {name} should not have {address:?}"));
+    }
+    let mut labels = map(&object, "/metadata/labels");
+    if labels.remove(ENDPOINTS_MANAGED_BY).as_deref() != Some("endpoint-controller")
+        || labels != wanted.labels
+    {
+        found.push(format!("Endpoints {name} have labels {labels:?}, not {:?}", wanted.labels));
+    }
+}
+
+/// Nothing of ours stays behind a Service that is gone.
+fn leftovers(store: &Store, found: &mut Vec<String>) {
+    let gone =
+        |namespace: &str, service: &str| store.get(Kind::Service, &Name::new(namespace, service)).is_err();
+    for (name, slice) in store.iter(Kind::EndpointSlice) {
+        let labels = map(slice, "/metadata/labels");
+        let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
+        if let Some(service) = labels.get(SERVICE).filter(|service| ours && gone(&name.namespace, service)) {
+            found.push(format!("slice {name} is left of the Service {service}"));
+        }
+    }
+    for (name, endpoints) in store.iter(Kind::Endpoints) {
+        let ours = map(endpoints, "/metadata/labels").contains_key(ENDPOINTS_MANAGED_BY);
+        if ours && gone(&name.namespace, &name.name) {
+            found.push(format!("Endpoints {name} are left of a Service"));
+        }
+    }
+}
