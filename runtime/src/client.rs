@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tracing::info;
 
 use crate::exit::Failure;
 
@@ -46,6 +47,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
             },
         },
     };
+    info!(address = %config.cluster_url, kubeconfig = ?kubeconfig, "API server");
     config.connect_timeout = Some(Duration::from_secs(5));
     // Watches and writers try again by themselves, and ask first whether they still may.
     config.default_retry = false;

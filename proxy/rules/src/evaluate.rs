@@ -3,7 +3,7 @@
 //! The evaluator runs the rules of a [`Ruleset`] (built in memory or read back from the kernel) over one
 //! packet, hook by hook as the kernel would, and tells the fate of the packet as data. It interprets
 //! expressions one by one and knows nothing of how Portolan lays its rules out, so it can judge them. What
-//! it does not model is an [`Error`], never a guess.
+//! it does not model is an [`struct@Error`], never a guess.
 //!
 //! Random numbers are a parameter ([`evaluate`]) or run through ([`outcomes`]); sets that rules change are
 //! kept apart in [`Memory`].

@@ -19,8 +19,12 @@ pub(crate) fn names(cluster: &Cluster) -> Result<()> {
         // busybox's nslookup does not search for names with a dot; the C library does.
         cluster.client(pod, &["get", "http://my-svc.e2e:80/"])?.all_answered()?;
         // What the name leads to answers, too.
-        let output = cluster.exec(pod, &["nc", "-w", "2", "-z", "kubernetes.default", "443"])?;
-        ensure!(output.status.success(), "{pod}: no connection to kubernetes.default");
+        let output = cluster.exec(pod, &["portolan-test-server", "connect", "kubernetes.default:443"])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            text.contains(r#""result":"ok""#),
+            "{pod}: no connection to kubernetes.default: {text} {output:?}"
+        );
     }
     Ok(())
 }
