@@ -16,8 +16,21 @@ use crate::reference::{Expected, Flow, World};
 /// # Errors
 /// If the rules cannot be told, or do what no verdict of the reference can mean.
 pub fn judge(ruleset: &Ruleset, world: &World, memory: &Memory, flow: &Flow) -> Result<Expected, String> {
-    let outcomes =
-        outcomes(ruleset, &facts(world), &packet(world, flow), memory).map_err(|error| error.to_string())?;
+    judge_packet(ruleset, world, memory, flow, &packet(world, flow))
+}
+
+/// The same for a packet that is not like others: marked, of another priority, of an old flow.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_packet(
+    ruleset: &Ruleset,
+    world: &World,
+    memory: &Memory,
+    flow: &Flow,
+    packet: &Packet,
+) -> Result<Expected, String> {
+    let outcomes = outcomes(ruleset, &facts(world), packet, memory).map_err(|error| error.to_string())?;
     let mut targets: BTreeMap<SocketAddr, bool> = BTreeMap::new();
     let mut others: Vec<Fate> = Vec::new();
     for outcome in outcomes {

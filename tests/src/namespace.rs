@@ -2,10 +2,15 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
+
+/// How names of these namespaces begin; the number of the process follows.
+const PREFIX: &str = "portolan-test-";
 
 /// A network namespace that goes away with this value.
 #[derive(Debug)]
@@ -23,7 +28,9 @@ impl Namespace {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         assert!(nix::unistd::geteuid().is_root(), "tests with network namespaces need root");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("portolan-{}-{number}-{role}", std::process::id());
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
+        let name = format!("{PREFIX}{}-{number}-{role}", std::process::id());
         run("ip", &["netns", "add", &name], "");
         let handle = File::open(format!("/run/netns/{name}")).expect("the namespace just made");
         let namespace = Self { name, handle };
@@ -88,6 +95,17 @@ impl Drop for Namespace {
         let removed = Command::new("ip").args(["netns", "del", &self.name]).status();
         if !removed.is_ok_and(|status| status.success()) {
             eprintln!("namespace {} could not be removed", self.name);
+        }
+    }
+}
+
+/// Removes what tests left that were killed.
+fn sweep() {
+    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).status();
         }
     }
 }

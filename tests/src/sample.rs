@@ -205,6 +205,11 @@ fn endpoint(dice: &mut Dice, v4: bool, hints: bool) -> Value {
     if host != 7 {
         value["nodeName"] = json!(["node-1", "node-2"][host % 2]);
     }
+    if dice.one_in(10) {
+        // A pod on the network of its host.
+        value["addresses"] = json!([if v4 { "192.168.0.1" } else { "fd00:50::1" }]);
+        value["nodeName"] = json!("node-1");
+    }
     if hints && !dice.one_in(8) {
         value["hints"] = json!({
             "forZones": if dice.one_in(8) { json!([]) } else { json!([{ "name": dice.pick(&["zone-1", "zone-2"]) }]) },
