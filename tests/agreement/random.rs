@@ -114,7 +114,8 @@ fn flows(world: &World) -> Vec<Flow> {
     let mut flows = Vec::new();
     for (ip, ports) in destinations {
         for port in ports {
-            for source in &sources {
+            // An address of a balancer that a node has on an interface sends to itself.
+            for source in sources.iter().chain([&ip]) {
                 for protocol in ["TCP", "UDP", "SCTP"] {
                     flows.push(Flow {
                         protocol: protocol.to_owned(),

@@ -60,6 +60,10 @@ pub fn world(dice: &mut Dice, v4: bool) -> World {
         masquerade_all: dice.one_in(5),
         ..World::default()
     };
+    if dice.one_in(4) {
+        // Some balancers put their address on an interface of a node.
+        world.other_addresses.push(ip(v4, "external", 20).parse().expect("an address"));
+    }
     for number in 0..SERVICES {
         change(dice, &mut world, number, v4);
     }
