@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Background, Cluster, wait_until};
 
-use crate::workload::{address, published, scale, settle};
+use crate::workload::{address, published, scale, settle, web_pods};
 
 /// Traffic of every kind, from a pod on each node: an established connection, and new ones by address.
 fn traffic(cluster: &Cluster, duration: &str) -> Result<Vec<Background>> {
@@ -60,24 +60,45 @@ pub(crate) fn restarts(cluster: &Cluster) -> Result<()> {
     settle(cluster)
 }
 
-/// The API server away for 60 s: traffic and names go on; what changed meanwhile is taken up.
+/// The API server away for 60 s: traffic and names go on; a pod that turned unready meanwhile is taken out
+/// when it is back.
 pub(crate) fn api_server(cluster: &Cluster) -> Result<()> {
     let target = address(cluster, "my-svc")?;
+    let changed = web_pods(cluster)?.remove(0);
     let established = ["flow", "tcp", &format!("{target}:81"), "--duration", "70s", "--interval", "100ms"];
     let established = cluster.start_client_on("node-1", &established)?;
     cluster.kill("apiserver", "KILL")?;
     let outcome = away(cluster, &target);
+    let unready = format!("http://{}:8080/ready?on=false", changed.ip);
+    cluster.client_on("node-1", &["get", "--method", "POST", &unready])?.all_answered()?;
+    // Long enough for kubelet's probe to notice, with nobody to tell.
+    std::thread::sleep(Duration::from_secs(3));
     cluster.restart("apiserver")?;
+    let back = Instant::now();
     outcome?;
     established.finish()?.all_answered()?;
-    wait_until(Duration::from_secs(60), || scale(cluster, 5))?;
-    wait_until(Duration::from_secs(90), || published(cluster, 5))?;
-    wait_until(Duration::from_secs(10), || {
-        let name = "http://my-svc.e2e.svc.cluster.local:80/";
+    wait_until(Duration::from_secs(90), || {
+        let slices =
+            cluster.get(&["endpointslices", "-n", "e2e", "-l", "kubernetes.io/service-name=my-svc"])?;
+        let endpoints = slices["items"][0]["endpoints"].as_array().context("no endpoints")?;
+        let unready = endpoints.iter().find(|endpoint| endpoint["conditions"]["ready"] == false);
+        ensure!(unready.context("all ready")?["addresses"][0] == changed.ip);
+        Ok(())
+    })?;
+    println!(
+        "    a change made meanwhile is in the slice {:.1} s after the start of the API server",
+        back.elapsed().as_secs_f64()
+    );
+    wait_until(Duration::from_secs(2), || {
+        let name = format!("http://{target}:80/");
         let report = cluster
-            .client("client-2", &["get", name, "--count", "200", "--new-connections"])?
+            .client("client-2", &["get", &name, "--count", "100", "--new-connections"])?
             .all_answered()?;
-        ensure!(report.by_server.len() == 5, "{:?}", report.by_server);
+        ensure!(
+            !report.by_server.contains_key(&changed.name) && report.by_server.len() == 2,
+            "{:?}",
+            report.by_server
+        );
         Ok(())
     })?;
     settle(cluster)

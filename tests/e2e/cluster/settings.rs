@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
+use serde_json::Value;
 
 use crate::workload::address;
 
@@ -37,8 +38,34 @@ metadata: {name: foreign-empty, namespace: e2e, labels: {kubernetes.io/service-n
 addressType: IPv4
 endpoints: [{addresses: ["192.0.2.1"], conditions: {ready: false}}]
 ports: [{name: http}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: claims, namespace: e2e}
+spec: {selector: {app: web}, externalIPs: [192.0.2.80], ports: [{name: http, port: 80, targetPort: http}]}
 "#,
     )?;
+    // A second Service that claims the same address: the first keeps it, and the second is told why.
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {name: claims-too, namespace: e2e}
+spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, port: 80, targetPort: 8080}]}
+"#,
+    )?;
+    wait_until(Duration::from_secs(10), || {
+        let events = cluster.get(&["events.events.k8s.io", "-n", "e2e"])?;
+        let events = events["items"].as_array().context("no items")?;
+        let told =
+            |event: &&Value| event["regarding"]["name"] == "claims-too" && event["reason"] == "Malformed";
+        let event = events.iter().find(told).context("no Event about claims-too")?;
+        ensure!(event["note"].as_str().is_some_and(|note| note.contains("192.0.2.80")), "{event}");
+        Ok(())
+    })?;
+    let report =
+        cluster.client_on("node-1", &["get", "http://192.0.2.80/", "--count", "30", "--new-connections"])?;
+    ensure!(report.all_answered()?.by_server.len() == 3, "the first Service lost its address");
     wait_until(Duration::from_secs(10), || {
         let target = address(cluster, "odd")?;
         let report = cluster.client(
