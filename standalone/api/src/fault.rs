@@ -39,6 +39,9 @@ pub struct Faults {
     pub reset_before: u32,
     /// The connection breaks after the request has taken effect.
     pub reset_after: u32,
+    /// What every request takes at least. Without it two writers that contradict each other do so without
+    /// end in one moment of virtual time.
+    pub latency: Duration,
     /// The answer takes its time, at most [`Faults::delay`].
     pub slow: u32,
     /// The longest that anything takes.
@@ -67,6 +70,7 @@ impl Faults {
             error_after: 30,
             reset_before: 20,
             reset_after: 30,
+            latency: Duration::from_millis(20),
             slow: 200,
             delay: Duration::from_secs(3),
             watch_refused: 20,
@@ -128,7 +132,7 @@ impl Simulator {
             .query()
             .is_some_and(|query| query.contains("watch=true") || query.contains("watch=1"));
         let (pause, fate) = self.lock().fate(request.method(), watch);
-        if let Some(pause) = pause {
+        if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
         match fate {
@@ -153,9 +157,10 @@ impl Simulator {
 }
 
 impl Shared {
-    fn fate(&mut self, method: &Method, watch: bool) -> (Option<Duration>, Fate) {
+    fn fate(&mut self, method: &Method, watch: bool) -> (Duration, Fate) {
         let faults = self.faults;
-        let pause = self.random.chance(faults.slow).then(|| self.moment());
+        let slow = self.random.chance(faults.slow).then(|| self.moment());
+        let pause = faults.latency + slow.unwrap_or_default();
         let changes = *method == Method::PUT || *method == Method::PATCH;
         let writes = *method != Method::GET;
         let random = &mut self.random;

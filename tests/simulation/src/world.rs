@@ -49,6 +49,8 @@ pub struct World {
     simulator: Simulator,
     random: Random,
     replicas: Vec<Replica>,
+    most_replicas: usize,
+    faults: Faults,
     began: Instant,
     story: Vec<String>,
     seed: u64,
@@ -76,23 +78,44 @@ impl World {
             store.create(Kind::Namespace, "", object, &WriteOptions::at(now)).expect("a first namespace n1")
         });
         let mut random = Random::new(seed);
-        let simulator = Simulator::new(&api, Faults::default(), random.next_u64());
-        Self { api, simulator, random, replicas: Vec::new(), began, story: Vec::new(), seed }
+        let simulator = Simulator::new(&api, quiet(), random.next_u64());
+        Self {
+            api,
+            simulator,
+            random,
+            replicas: Vec::new(),
+            most_replicas: 1,
+            faults: quiet(),
+            began,
+            story: Vec::new(),
+            seed,
+        }
     }
 
     /// Lets the cluster change and come to rest, several times.
     pub async fn run(mut self) -> Result<(), Finding> {
         self.start_replica();
         for _ in 0..CALMS {
-            // Some stretches are without failures, so that what goes wrong then needs none.
-            let faults = if self.random.chance(750) { Faults::storm() } else { Faults::default() };
-            self.simulator.set(faults);
+            self.stretch();
             for _ in 0..CHANGES {
                 self.step().await;
             }
             self.calm().await?;
         }
         Ok(())
+    }
+
+    /// Draws what the next stretch is like.
+    fn stretch(&mut self) {
+        // Some stretches are without failures, so that what goes wrong then needs none.
+        self.faults = if self.random.chance(750) { Faults::storm() } else { quiet() };
+        // Two processes that both lead undo each other's writes for as long as they do not see the same
+        // objects. No lease lets that go on for the minutes that it takes to notice a watch that is dead.
+        self.most_replicas = if self.random.chance(300) { 2 } else { 1 };
+        if self.most_replicas > 1 {
+            self.faults.watch_stalled = 0;
+        }
+        self.simulator.set(self.faults);
     }
 
     fn start_replica(&mut self) {
@@ -115,8 +138,8 @@ impl World {
                 self.replicas.pop();
                 self.tell("a process dies");
             }
-            3..5 if self.replicas.len() < 2 => self.start_replica(),
-            5..25 => self.api.collect(),
+            3..6 if self.replicas.len() < self.most_replicas => self.start_replica(),
+            6..25 => self.api.collect(),
             _ => {}
         }
         if self.replicas.is_empty() && self.random.chance(500) {
@@ -134,7 +157,7 @@ impl World {
 
     /// Leaves the cluster alone, and looks at what it has come to.
     async fn calm(&mut self) -> Result<(), Finding> {
-        self.simulator.set(Faults::default());
+        self.simulator.set(quiet());
         if self.replicas.is_empty() {
             self.start_replica();
         }
@@ -152,11 +175,17 @@ impl World {
                 write.method, write.path, write.body
             ));
         }
+        self.replicas.truncate(1);
         if wrong.is_empty() {
             return Ok(());
         }
         Err(Finding { seed: self.seed, wrong, story: std::mem::take(&mut self.story) })
     }
+}
+
+/// No failures, but requests take time.
+fn quiet() -> Faults {
+    Faults { latency: Duration::from_millis(20), ..Faults::default() }
 }
 
 /// Events are only ever added to.

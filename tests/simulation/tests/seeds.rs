@@ -2,9 +2,12 @@
 //! `PORTOLAN_SIMULATION_SEEDS` says how many, from `PORTOLAN_SIMULATION_FROM` on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portolan_simulation::simulate;
+
+/// A seed that takes longer is worth a look: something may be going round in circles.
+const SLOW: Duration = Duration::from_secs(10);
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -30,7 +33,16 @@ fn the_controllers_do_their_work_whatever_happens() {
                 if seed >= from + count {
                     return findings;
                 }
-                findings.extend(simulate(seed).err());
+                let begun = Instant::now();
+                let finding = simulate(seed).err();
+                // Told at once: of many seeds, the first that fails should not wait for the last.
+                if let Some(finding) = &finding {
+                    println!("seed {seed}: {}", finding.wrong.first().map_or("", String::as_str));
+                }
+                if begun.elapsed() > SLOW {
+                    println!("seed {seed} took {:.1} s", begun.elapsed().as_secs_f64());
+                }
+                findings.extend(finding);
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
