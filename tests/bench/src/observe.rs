@@ -12,7 +12,7 @@ use hickory_proto::rr::{Name, RecordType};
 use http::Request;
 use kube::Client;
 use portolan_netfilter::Socket;
-use portolan_netfilter::model::{Data, Family, TableId};
+use portolan_netfilter::model::{Data, Element, Family, TableId};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -107,14 +107,13 @@ pub(crate) fn kernel(namespace: &Path, ip: IpAddr) -> Result<Seen> {
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
         loop {
-            if let Ok(elements) = socket.elements(&table, "endpoints") {
-                let holds = |bytes: &[u8]| bytes.windows(address.len()).any(|window| window == address);
-                publish(
-                    &sender,
-                    elements
-                        .iter()
-                        .any(|element| matches!(&element.data, Some(Data::Value(bytes)) if holds(bytes))),
-                );
+            let holds = |bytes: &[u8]| bytes.windows(address.len()).any(|window| window == address);
+            let held = |elements: Vec<Element>| {
+                elements.iter().any(|element| matches!(&element.data, Some(Data::Value(bytes)) if holds(bytes)))
+            };
+            // Where connections without affinity find their endpoint.
+            if let Ok(elements) = socket.elements(&table, "backends") {
+                publish(&sender, held(elements));
             }
             std::thread::sleep(POLL);
         }
