@@ -109,7 +109,9 @@ pub(crate) fn kernel(namespace: &Path, ip: IpAddr) -> Result<Seen> {
         loop {
             let holds = |bytes: &[u8]| bytes.windows(address.len()).any(|window| window == address);
             let held = |elements: Vec<Element>| {
-                elements.iter().any(|element| matches!(&element.data, Some(Data::Value(bytes)) if holds(bytes)))
+                elements
+                    .iter()
+                    .any(|element| matches!(&element.data, Some(Data::Value(bytes)) if holds(bytes)))
             };
             // Where connections without affinity find their endpoint.
             if let Ok(elements) = socket.elements(&table, "backends") {
