@@ -92,7 +92,7 @@ fn parse(file: &str, text: &str, complaints: &mut Complaints) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     for (document, text) in split(text) {
         let place = Place { file: file.to_owned(), document, item: None, object: String::new() };
-        let object: Value = match serde_saphyr::from_str(&text) {
+        let object: Value = match serde_saphyr::from_str_with_options(&text, yaml()) {
             Ok(object) => object,
             Err(error) => {
                 // The lines below the first show the place in the text.
@@ -113,6 +113,11 @@ fn parse(file: &str, text: &str, complaints: &mut Complaints) -> Vec<Manifest> {
         }
     }
     manifests
+}
+
+/// Yes, no, on, off, y and n are words: somebody's namespace is called `n`.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 fn take(object: Value, place: Place, manifests: &mut Vec<Manifest>, complaints: &mut Complaints) {

@@ -84,6 +84,8 @@ pub(crate) async fn run(
     pods.spawn(runner.run(pods_end.clone()));
 
     let outcome = tokio::select! {
+        // Looked at first: who ends because of it is no failure.
+        biased;
         () = pods_end.cancelled() => Ok(()),
         // None of them ends by itself, unless something is wrong.
         ended = serving.join_next() => ended.map_or(Ok(()), |ended| ended.unwrap_or_else(|e| Err(Failure::fatal(e.to_string())))),
