@@ -15,6 +15,8 @@ use crate::process::Process;
 pub(crate) struct Made {
     /// Which start of the machine it belongs to: processes and settings do not outlive that.
     pub(crate) boot: String,
+    /// The run itself.
+    pub(crate) owner: Option<Process>,
     /// First processes of containers.
     pub(crate) processes: Vec<Process>,
     /// Files on which network namespaces are mounted.
@@ -38,7 +40,7 @@ pub(crate) struct Setting {
 
 impl Made {
     fn is_empty(&self) -> bool {
-        *self == Self { boot: self.boot.clone(), ..Self::default() }
+        *self == Self { boot: self.boot.clone(), owner: self.owner, ..Self::default() }
     }
 }
 
@@ -63,7 +65,10 @@ impl Ledger {
     /// An empty one in the folder of a run.
     pub(crate) fn create(run_folder: &Path) -> io::Result<Self> {
         let ledger = Self { path: path_in(run_folder), made: Mutex::default() };
-        ledger.note(|made| made.boot = boot().unwrap_or_default())?;
+        ledger.note(|made| {
+            made.boot = boot().unwrap_or_default();
+            made.owner = Process::own();
+        })?;
         Ok(ledger)
     }
 
@@ -121,7 +126,7 @@ mod tests {
         assert_eq!(read, ledger.made());
         assert_eq!((read.links.len(), &read.settings[0], read.processes[0].start), (1, &setting, 9));
         assert!(!ledger.close().unwrap());
-        ledger.note(|made| *made = Made { boot: made.boot.clone(), ..Made::default() }).unwrap();
+        ledger.note(|made| *made = Made { owner: made.owner, ..Made::default() }).unwrap();
         assert!(ledger.close().unwrap());
         assert_eq!(Ledger::read(folder.path()).unwrap(), None);
     }

@@ -13,7 +13,7 @@ use crate::network::{Error, connect, delete_link, remove_namespace};
 use crate::process::{Process, kill_namespace};
 
 /// Ends and removes what an earlier run left of the same folder, and names it. Must be called in the
-/// network namespace of that run, and while no other run uses the folder.
+/// network namespace of that run. Fails if another run uses the folder now.
 ///
 /// Processes are known by their id and start, or by the namespace that is mounted in the folder; nothing
 /// is chosen by its name alone.
@@ -27,6 +27,12 @@ pub fn remove_leftovers(run_folder: &Path) -> Result<Vec<String>, Failure> {
     let read = Ledger::read(run_folder).map_err(|error| failed("read the state file", &error))?;
     let Some(made) = read else { return Ok(Vec::new()) };
     let same_boot = ledger::boot().is_ok_and(|boot| boot == made.boot);
+    if let Some(owner) =
+        made.owner.filter(|owner| same_boot && owner.runs() && Some(*owner) != Process::own())
+    {
+        let folder = run_folder.display();
+        return Err(Failure::usage(format!("another run uses the folder {folder}: process {}", owner.pid)));
+    }
     let mut removed = Vec::new();
     if same_boot {
         end_processes(&made, &mut removed).map_err(|error| failed("end processes", &error))?;

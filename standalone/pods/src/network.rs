@@ -1,8 +1,12 @@
-//! The network of the pods: a bridge, and for each pod a namespace with a link to it.
+//! The network of the pods: for each pod a namespace, with a link to the node and a route to it.
 //!
-//! A pod's address has no network of its own (`/32`): everything it sends goes to the bridge's address
-//! and is routed, also what goes to other pods. So answers between pods that meet through a Service pass
-//! the place where their addresses were changed, and a pod reaches itself through its Service.
+//! A pod's address has no network of its own (`/32`), and the link of a pod is in no bridge: everything
+//! between pods is routed by the node. So answers between pods that meet through a Service pass the place
+//! where their addresses were changed, and a pod reaches itself through its Service, whether or not
+//! packets in bridges are shown to the firewall (`bridge-nf-call-iptables`).
+//!
+//! One bridge without ports has the node's address in this network, for DNS to listen on before there is
+//! a pod.
 
 mod namespace;
 
@@ -16,6 +20,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
+use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use crate::ledger::{Ledger, Setting};
@@ -43,11 +48,10 @@ pub(crate) enum Error {
     Missing(String),
 }
 
-/// The bridge.
+/// The node's side of the network.
 #[derive(Debug)]
 pub(crate) struct Network {
     netlink: Handle,
-    bridge: u32,
     gateway: Ipv4Addr,
     ledger: Arc<Ledger>,
 }
@@ -71,16 +75,15 @@ impl Network {
         }
         forward(&ledger)?;
         note(&ledger, |made| made.links.push(BRIDGE.to_owned()))?;
-        // A bridge without an address of its own changes it with its ports, and pods lose their way.
-        let bridge = LinkBridge::new(BRIDGE).address(hardware_address(gateway)).up().build();
+        let bridge = LinkBridge::new(BRIDGE).up().build();
         kernel("make the bridge", netlink.link().add(bridge).execute().await)?;
         let bridge = must(&netlink, BRIDGE).await?;
         let address = netlink.address().add(bridge, gateway.into(), pods.prefix_len());
         kernel("give the bridge its address", address.execute().await)?;
-        Ok(Self { netlink, bridge, gateway, ledger })
+        Ok(Self { netlink, gateway, ledger })
     }
 
-    /// Makes a pod's namespace and links it to the bridge.
+    /// Makes a pod's namespace and links it to the node.
     pub(crate) async fn attach(&self, place: &Place) -> Result<(), Error> {
         note(&self.ledger, |made| {
             made.namespaces.push(place.namespace.clone());
@@ -89,17 +92,22 @@ impl Network {
         let inside = namespace::create(place.namespace.clone()).await?;
         let file = fs::File::open(&place.namespace)
             .map_err(|error| Error::System(format!("open {}", place.namespace.display()), error))?;
-        let peer = LinkMessageBuilder::<LinkUnspec>::new()
-            .name(INSIDE)
-            .address(hardware_address(place.address))
-            .setns_by_fd(file.as_raw_fd())
-            .build();
+        let peer = LinkMessageBuilder::<LinkUnspec>::new().name(INSIDE).setns_by_fd(file.as_raw_fd()).build();
         let link = LinkVeth::new(&place.link, INSIDE)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-            .controller(self.bridge)
             .up()
             .build();
         kernel("link a pod", self.netlink.link().add(link).execute().await)?;
+        let link = must(&self.netlink, &place.link).await?;
+        // The pod asks this link who has the address; and what the node sends has it as its source.
+        let address = self.netlink.address().add(link, self.gateway.into(), 32);
+        kernel("give a pod's link its address", address.execute().await)?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(place.address, 32)
+            .output_interface(link)
+            .scope(RouteScope::Link)
+            .build();
+        kernel("route to a pod", self.netlink.route().add(route).execute().await)?;
         self.configure(&inside, place.address).await
     }
 
@@ -130,16 +138,19 @@ impl Network {
         })
     }
 
-    /// Removes the bridge and restores the kernel's settings.
+    /// Removes the bridge and restores the kernel's settings; one that fails does not keep the others.
     pub(crate) async fn stop(&self) -> Result<(), Error> {
-        delete_link(&self.netlink, BRIDGE).await?;
-        note(&self.ledger, |made| made.links.retain(|link| link != BRIDGE))?;
-        for setting in self.ledger.made().settings {
+        let bridge = match delete_link(&self.netlink, BRIDGE).await {
+            Ok(_) => note(&self.ledger, |made| made.links.retain(|link| link != BRIDGE)),
+            Err(error) => Err(error),
+        };
+        let settings = self.ledger.made().settings.into_iter().map(|setting| {
             fs::write(&setting.path, &setting.before)
                 .map_err(|error| Error::System(format!("restore {}", setting.path.display()), error))?;
-            note(&self.ledger, |made| made.settings.retain(|other| *other != setting))?;
-        }
-        Ok(())
+            note(&self.ledger, |made| made.settings.retain(|other| *other != setting))
+        });
+        // Each is tried before the first failure is told.
+        settings.collect::<Vec<_>>().into_iter().fold(bridge, Result::and)
     }
 }
 
@@ -202,12 +213,4 @@ fn note(ledger: &Ledger, change: impl FnOnce(&mut crate::ledger::Made)) -> Resul
 
 fn kernel<T>(what: &str, result: Result<T, rtnetlink::Error>) -> Result<T, Error> {
     result.map_err(|error| Error::Kernel(what.to_owned(), error))
-}
-
-/// A locally administered address that follows from the IP address, so that nobody's memory of it can
-/// be wrong when the IP address moves to another pod.
-fn hardware_address(address: Ipv4Addr) -> Vec<u8> {
-    let mut hardware = vec![0x0a, 0x58];
-    hardware.extend(address.octets());
-    hardware
 }

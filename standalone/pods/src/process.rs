@@ -22,12 +22,23 @@ impl Process {
     /// The process that has this id now.
     pub(crate) fn find(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(Self { pid, start: start_of(&stat)? })
+        Some(Self { pid, start: field(&stat, 22)?.parse().ok()? })
     }
 
     /// Whether it still exists, possibly only as an unread exit status.
     pub(crate) fn exists(self) -> bool {
         Self::find(self.pid) == Some(self)
+    }
+
+    /// Whether it runs: an exit status that nobody reads does not.
+    pub(crate) fn runs(self) -> bool {
+        let state = self.field(3);
+        self.exists() && state.is_some_and(|state| state != "Z" && state != "X")
+    }
+
+    /// This process.
+    pub(crate) fn own() -> Option<Self> {
+        Self::find(std::process::id().cast_signed())
     }
 
     /// Sends a signal to it.
@@ -49,8 +60,11 @@ impl Process {
 
     /// The session that it belongs to.
     fn session(self) -> Option<i32> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
+        self.field(6)?.parse().ok()
+    }
+
+    fn field(self, number: usize) -> Option<String> {
+        field(&fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?, number).map(str::to_owned)
     }
 }
 
@@ -63,9 +77,10 @@ pub(crate) fn kill_session(leader: i32, namespace: &Path) {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`. Field 2, the name, may contain blanks and parentheses.
-fn start_of(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+/// A field of `/proc/PID/stat` (3 or later), counted as proc(5) does. Field 2, the name, may contain
+/// blanks and parentheses.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(number.checked_sub(3)?)
 }
 
 /// All processes in the network namespace that is mounted on a file; none if nothing is mounted there,
@@ -111,16 +126,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_is_read_behind_any_name() {
+    fn fields_are_counted_behind_any_name() {
         let tail = (3..=30).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
-        assert_eq!(start_of(&format!("1 (a b) c) {tail}")), Some(22));
-        assert_eq!(start_of("1 (a"), None);
+        assert_eq!(field(&format!("1 (a b) c) {tail}"), 22), Some("22"));
+        assert_eq!(field("1 (a", 22), None);
     }
 
     #[test]
     fn an_id_alone_does_not_make_a_process() {
         let own = Process::find(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(own.exists());
+        assert!(own.exists() && own.runs());
         assert!(!Process { start: own.start + 1, ..own }.exists());
         assert!(in_namespace(Path::new("/proc/self/status")).is_empty());
     }

@@ -52,6 +52,8 @@ impl Runner {
         let ledger = Ledger::create(&settings.run_folder)
             .map_err(|error| cannot("write the state file in", &settings.run_folder, &error))?;
         let ledger = Arc::new(ledger);
+        let launcher = Launcher::start(settings.launcher.clone())
+            .map_err(|error| Failure::fatal(format!("cannot start a thread: {error}")))?;
         let network = match Network::start(settings.gateway(), cidr, ledger.clone()).await {
             Ok(network) => network,
             Err(error) => {
@@ -60,8 +62,6 @@ impl Runner {
                 return Err(Failure::fatal(format!("cannot make the pods' network (root needed): {error}")));
             }
         };
-        let launcher = Launcher::start(settings.launcher.clone())
-            .map_err(|error| Failure::fatal(format!("cannot start a thread: {error}")))?;
         let inherited =
             INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
         let inherited = inherited.collect();

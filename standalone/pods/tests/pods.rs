@@ -34,8 +34,12 @@ fn main() -> ExitCode {
         _ => {}
     }
     assert!(nix::unistd::geteuid().is_root(), "the tests of pods need root: run them with sudo");
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("a_pod_lives_and_ends", a_pod_lives_and_ends),
+        (
+            "pods_reach_each_other_and_themselves_through_a_service",
+            pods_reach_each_other_and_themselves_through_a_service,
+        ),
         ("probes_decide_who_is_ready", probes_decide_who_is_ready),
         ("containers_restart_and_init_containers_go_first", containers_restart_and_init_containers_go_first),
         ("what_cannot_run_says_why", what_cannot_run_says_why),
@@ -111,6 +115,49 @@ fn a_pod_lives_and_ends() {
         eventually("the end", async || stage.pod("web").await.is_none().then_some(())).await;
         assert!(get(address, 8080).await.is_none());
         // The other pod and its namespace are still there.
+        stage.stop().await;
+        assert_eq!(left_over(), Vec::<String>::new());
+    });
+}
+
+fn pods_reach_each_other_and_themselves_through_a_service() {
+    alone(async || {
+        let stage = Stage::start().await;
+        let spec = || {
+            json!({"containers": [{"name": "c", "image": "i", "command": server(8080),
+            "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}}]})
+        };
+        for name in ["one", "two"] {
+            stage.create(name, spec()).await;
+        }
+        let pod = stage.ready("one").await;
+        stage.ready("two").await;
+        let address = pod["status"]["podIP"].as_str().unwrap();
+        // As the node proxy does it: only packets to oneself get the node's address.
+        let rules = format!(
+            "table ip pods {{
+                chain change {{
+                    type nat hook prerouting priority dstnat
+                    ip daddr 10.96.0.7 tcp dport 80 dnat to {address}:8080
+                }}
+                chain hide {{
+                    type nat hook postrouting priority srcnat
+                    ip saddr {address} ip daddr {address} masquerade
+                }}
+            }}"
+        );
+        let file = stage.folder().join("mark");
+        fs::write(&file, rules).unwrap();
+        assert!(Command::new("nft").arg("-f").arg(&file).status().expect("the nft program").success());
+        for name in ["one", "two"] {
+            let uid = stage.pod(name).await.unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+            let namespace = stage.folder().join(format!("netns/portolan-up-default-{name}-{}", &uid[..8]));
+            // In the namespace, but not on the runtime's thread.
+            let answer = stage::inside(namespace, async || get(Ipv4Addr::new(10, 96, 0, 7), 80).await);
+            let seen: Value =
+                serde_json::from_str(&answer.unwrap_or_else(|| panic!("no answer to {name}"))).unwrap();
+            assert_eq!(seen["host"], "one");
+        }
         stage.stop().await;
         assert_eq!(left_over(), Vec::<String>::new());
     });
@@ -278,6 +325,8 @@ fn what_a_killed_run_left_is_removed() {
             .unwrap();
         assert_eq!(line, "running\n");
         assert_eq!(fs::read_to_string(forwarding).unwrap(), "1\n");
+        let refused = remove_leftovers(folder.path()).unwrap_err();
+        assert!(refused.to_string().starts_with("another run uses the folder"), "{refused}");
         run.kill().unwrap();
         run.wait().unwrap();
         let removed = remove_leftovers(folder.path()).unwrap();

@@ -31,8 +31,8 @@ fn make(file: &Path) -> io::Result<()> {
     fs::File::create(file)?;
     mount(Some("/proc/thread-self/ns/net"), file, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     for who in ["all", "default"] {
-        // The bridge's side tells pods of shorter ways between them, which are not to be used. Where
-        // /proc/sys is read-only, the pods' addresses without a network make them ignore that too.
+        // The node tells a pod that reaches itself through it of a shorter way, which is not to be used.
+        // Where /proc/sys is read-only, a pod's address without a network makes it ignore that too.
         let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{who}/accept_redirects"), "0");
     }
     Ok(())

@@ -10,7 +10,7 @@ use http::Request;
 use jiff::Timestamp;
 use kube::Client;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use portolan_api::{Api, Config};
 use portolan_core::Event;
 use portolan_pods::{Runner, Settings};
@@ -37,6 +37,15 @@ pub(crate) fn alone(test: impl AsyncFnOnce() + Send + 'static) {
 /// Runs a future on this thread, in its namespaces.
 pub(crate) fn here(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// What a future finds in another network namespace.
+pub(crate) fn inside<T: Send + 'static>(file: PathBuf, look: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        setns(fs::File::open(file).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(look())
+    });
+    thread.join().unwrap()
 }
 
 /// An API in memory and a runner.
