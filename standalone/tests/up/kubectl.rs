@@ -1,6 +1,5 @@
 //! The real kubectl.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::run::Run;
@@ -22,7 +21,8 @@ fn get_watch_scale_and_delete() {
     );
 
     let line = run.kubectl_line("get pods -l app=shop -w --no-headers");
-    let mut watch = stage.command("sh").args(["-c", &line]).stdout(Stdio::piped()).spawn().unwrap();
+    let line = format!("echo $$ > /run/watch.pid; exec timeout 60 env {line} > /run/watch.out");
+    let mut watch = stage.command("sh").args(["-c", &line]).spawn().unwrap();
     run.kubectl("scale deployment shop --replicas=5");
     run.kubectl("rollout status deployment shop --timeout=30s");
     assert_eq!(run.ready_pods("app=shop").len(), 5);
@@ -31,8 +31,9 @@ fn get_watch_scale_and_delete() {
     eventually("pods that went are gone", 10, || {
         (run.kubectl("get pods -l app=shop --no-headers").lines().count() == 2).then_some(())
     });
-    watch.kill().unwrap();
-    let seen = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
+    stage.run("kill $(cat /run/watch.pid)");
+    watch.wait().unwrap();
+    let seen = stage.run("cat /run/watch.out");
     assert!(seen.contains("Running") && seen.contains("Terminating"), "{seen}");
     let names: std::collections::BTreeSet<_> =
         seen.lines().filter_map(|line| line.split(' ').next()).collect();
@@ -69,7 +70,7 @@ fn create_and_apply() {
     stage.run("mkdir -p /run/t");
     stage.run(&format!("cat > /run/t/single.yaml <<'END'\n{manifest}END"));
     run.kubectl("create namespace other");
-    run.kubectl("-n other create -f /run/t/single.yaml");
+    run.kubectl("-n other create --save-config -f /run/t/single.yaml");
     run.kubectl("-n other wait --for=condition=Ready pod/single --timeout=20s");
     let address = run.kubectl("-n other get service single -o jsonpath={.spec.clusterIP}");
     let answer = eventually("the new Service answers", 10, || {

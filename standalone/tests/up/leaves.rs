@@ -59,7 +59,7 @@ fn what_a_kill_9_left_is_removed_by_the_next_start() {
     assert!(old.iter().all(|(name, _)| new.iter().all(|(other, _)| name != other)));
     stage.get(&format!("{}:80/", run.address("shop")));
     // Five pods and no more: nobody of the run before is still there.
-    assert_eq!(stage.run("ps -e -o args= | grep -c '^python3 -c'"), "5\n");
+    assert_eq!(stage.run("ps -e -o stat=,comm= | grep -v '^Z' | grep -c python3"), "5\n");
     assert!(run.end(Signal::SIGINT).success());
     assert_eq!(stage.traces(), before);
 }

@@ -91,7 +91,9 @@ fn wrong_manifests_before_anything_is_started() {
 #[test]
 fn settings_that_cannot_work() {
     let stage = Stage::new();
-    stage.run("ip link add d type dummy && ip link set d up && ip address add 10.96.7.1/24 dev d");
+    stage.run(
+        "ip link add name other type bridge && ip link set other up && ip address add 10.96.7.1/24 dev other",
+    );
     let before = stage.traces();
     stage.run("mkdir /run/full && touch /run/full/mine");
     for (words, want) in [

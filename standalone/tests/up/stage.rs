@@ -44,8 +44,8 @@ impl Stage {
     /// The output of a command, which must end well.
     pub(crate) fn run(&self, line: &str) -> String {
         let output = self.try_run(line);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line}: {error}");
+        let said = [&*output.stdout, &*output.stderr].map(String::from_utf8_lossy).concat();
+        assert!(output.status.success(), "{line}: {said}");
         String::from_utf8(output.stdout).expect("output is UTF-8")
     }
 
@@ -62,7 +62,7 @@ impl Stage {
             "ls -A /run/netns 2>/dev/null || true",
             "nft list tables",
             "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/forwarding",
-            "ps -e -o args= | grep -v 'ps -e' | grep -v 'sh -c' | grep -v grep | sort",
+            "ps -e -o stat=,comm= > /run/ps; sort /run/ps | grep -v '^Z' | sed 's/.* //' | grep -vx 'ps\\|sh'; rm /run/ps",
             "awk '{ print $2 }' /proc/mounts | sort",
             "cat /proc/net/unix | grep -c portolan || true",
         ]
