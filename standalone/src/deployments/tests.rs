@@ -9,7 +9,7 @@ use super::wire::{self, Deployment, Replica};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn deployment(replicas: usize, image: &str, status: Value) -> Deployment {
+fn deployment(replicas: usize, image: &str, status: &Value) -> Deployment {
     wire::deployment(&json!({
         "metadata": {"namespace": "n", "name": "d", "uid": "u", "generation": 3},
         "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"image": image}]}}},
@@ -75,7 +75,7 @@ impl Rollout {
 fn as_many_pods_as_wanted() {
     let mut rollout = Rollout::new();
     for wanted in [3, 6, 0, 2] {
-        rollout.settle(&deployment(wanted, "a", Value::Null));
+        rollout.settle(&deployment(wanted, "a", &Value::Null));
         assert_eq!(rollout.pods.len(), wanted);
     }
 }
@@ -83,9 +83,9 @@ fn as_many_pods_as_wanted() {
 #[test]
 fn a_new_template_replaces_pods_one_by_one() {
     let mut rollout = Rollout::new();
-    rollout.settle(&deployment(3, "a", Value::Null));
+    rollout.settle(&deployment(3, "a", &Value::Null));
     (rollout.least_ready, rollout.most) = (usize::MAX, 0);
-    let changed = deployment(3, "b", Value::Null);
+    let changed = deployment(3, "b", &Value::Null);
     rollout.settle(&changed);
     assert!(rollout.pods.iter().all(|pod| pod.template == changed.template_hash()));
     assert_eq!((rollout.pods.len(), rollout.least_ready, rollout.most), (3, 3, 4));
@@ -95,8 +95,8 @@ fn a_new_template_replaces_pods_one_by_one() {
 fn a_change_of_number_during_a_rollout_ends_well() {
     for wanted in [0, 1, 7] {
         let mut rollout = Rollout::new();
-        rollout.settle(&deployment(3, "a", Value::Null));
-        let changed = deployment(wanted, "b", Value::Null);
+        rollout.settle(&deployment(3, "a", &Value::Null));
+        let changed = deployment(wanted, "b", &Value::Null);
         rollout.pods.push(replica(50, &changed.template_hash(), false));
         rollout.settle(&changed);
         assert_eq!(rollout.pods.len(), wanted);
@@ -106,8 +106,8 @@ fn a_change_of_number_during_a_rollout_ends_well() {
 
 #[test]
 fn a_broken_new_template_leaves_the_old_pods_alone() {
-    let old = deployment(3, "a", Value::Null).template_hash();
-    let changed = deployment(3, "b", Value::Null);
+    let old = deployment(3, "a", &Value::Null).template_hash();
+    let changed = deployment(3, "b", &Value::Null);
     let mut pods: Vec<_> = (1..=3).map(|number| replica(number, &old, true)).collect();
     assert_eq!(plan(&changed, &pods, NOW).create, 1);
     pods.push(replica(4, &changed.template_hash(), false));
@@ -117,7 +117,7 @@ fn a_broken_new_template_leaves_the_old_pods_alone() {
 
 #[test]
 fn the_pod_that_is_missed_least_goes_first() {
-    let wanted = deployment(1, "a", Value::Null);
+    let wanted = deployment(1, "a", &Value::Null);
     let hash = wanted.template_hash();
     let pods = [replica(1, &hash, true), replica(2, &hash, true), replica(3, &hash, false)];
     let names = |pods: &[Replica]| {
@@ -130,7 +130,7 @@ fn the_pod_that_is_missed_least_goes_first() {
 
 #[test]
 fn finished_pods_are_replaced_and_going_ones_do_not_count() {
-    let wanted = deployment(2, "a", Value::Null);
+    let wanted = deployment(2, "a", &Value::Null);
     let hash = wanted.template_hash();
     let finished = Replica { finished: true, ..replica(1, &hash, false) };
     let going = Replica { going: true, ..replica(2, &hash, true) };
@@ -140,8 +140,8 @@ fn finished_pods_are_replaced_and_going_ones_do_not_count() {
 
 #[test]
 fn recreate_waits_for_the_last_old_pod() {
-    let old = deployment(1, "a", Value::Null).template_hash();
-    let mut changed = deployment(1, "b", Value::Null);
+    let old = deployment(1, "a", &Value::Null).template_hash();
+    let mut changed = deployment(1, "b", &Value::Null);
     changed.spec.strategy.kind = "Recreate".to_owned();
     let todo = plan(&changed, &[replica(1, &old, true)], NOW);
     assert_eq!((todo.create, todo.delete.len()), (0, 1));
@@ -152,7 +152,7 @@ fn recreate_waits_for_the_last_old_pod() {
 
 #[test]
 fn the_status_is_written_once() {
-    let wanted = deployment(3, "a", Value::Null);
+    let wanted = deployment(3, "a", &Value::Null);
     let hash = wanted.template_hash();
     let pods = [replica(1, &hash, true), replica(2, &hash, true), replica(3, "other", false)];
     let status = plan(&wanted, &pods, NOW).status.unwrap();
@@ -167,5 +167,5 @@ fn the_status_is_written_once() {
         })
     );
     let later = NOW + std::time::Duration::from_secs(60);
-    assert_eq!(plan(&deployment(3, "a", status), &pods, later).status, None);
+    assert_eq!(plan(&deployment(3, "a", &status), &pods, later).status, None);
 }

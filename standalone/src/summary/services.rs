@@ -13,7 +13,7 @@ pub(super) fn behind(state: &State) -> impl Iterator<Item = &ObjectName> {
 /// A line for each Service, by name, with a head.
 pub(super) fn table(state: &State) -> String {
     let mut services: Vec<_> = state.services.iter().collect();
-    services.sort_by(|(one, _), (other, _)| one.cmp(other));
+    services.sort_by_key(|(name, _)| *name);
     let head = ["SERVICE", "TYPE", "ADDRESS", "PORTS", "READY"].map(str::to_owned);
     let rows = services.into_iter().map(|(name, service)| row(state, name, service));
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
