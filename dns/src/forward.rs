@@ -64,9 +64,15 @@ impl Server {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = (!well).then(Instant::now);
     }
 
+    /// Whether to ask others first. When the time of a failed server is up, one query tries it, and the
+    /// others go on leaving it alone until that one has an answer.
     fn penalised(&self) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < PENALTY)
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let penalised = failed.is_some_and(|at| at.elapsed() < PENALTY);
+        if !penalised && failed.is_some() {
+            *failed = Some(Instant::now());
+        }
+        penalised
     }
 }
 
@@ -151,7 +157,8 @@ impl Forwarder {
         for server in servers.iter().cycle().take(servers.len() * ROUNDS) {
             match exchange::ask(server.address, question).await {
                 Ok(answer) if failed(&answer) => {
-                    server.note(false);
+                    // It answers; that one name may be broken is no reason to leave the server alone.
+                    server.note(true);
                     // Once every server has said so, it is the answer.
                     refusal = Some(answer);
                     if servers.len() == 1 {
@@ -178,7 +185,7 @@ impl Forwarder {
         let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut servers: Vec<_> =
             servers.iter().filter(|server| !server.circular.load(Ordering::Relaxed)).cloned().collect();
-        servers.sort_by_key(|server| server.penalised());
+        servers.sort_by_cached_key(|server| server.penalised());
         servers
     }
 }

@@ -100,6 +100,9 @@ impl Sync {
         dirty.add(changes, family, &self.settings.node_name, self.since);
         if !dirty.is_empty() {
             self.health.update(|health| health.queued(family, std::time::Instant::now()));
+        } else if self.counts {
+            // Nothing of it concerns this family, so no sync will say so.
+            self.metrics.nothing_pending();
         }
     }
 

@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::{BoxError, ServiceBuilder};
 use tracing::info;
 
 use crate::exit::Failure;
@@ -37,7 +41,7 @@ impl From<ClientError> for Failure {
 /// A client by `--kubeconfig`, else the pod's service account, else `$KUBECONFIG`. It does not connect
 /// yet: a server that cannot be reached is a matter of patience, not of settings.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(file) => from_file(file).await?,
         None => match Config::incluster() {
             Ok(config) => config,
@@ -48,18 +52,74 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         },
     };
     info!(address = %config.cluster_url, kubeconfig = ?kubeconfig, "API server");
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // Watches and writers try again by themselves, and ask first whether they still may.
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| ClientError::Settings(error.to_string()))
+    client(&config).map_err(|error| ClientError::Settings(error.to_string()))
 }
+
+/// A client whose dead connections are found out by TCP itself.
+///
+/// kube's own sets no keepalive: a connection whose other end has vanished without a word (a node without
+/// power, a load balancer that forgot it) would stay, and with it a watch that hears nothing, for five
+/// minutes. Nor does this one repeat requests by itself: watches and writers do, and ask first whether
+/// they still may.
+fn client(config: &Config) -> Result<Client, kube::Error> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_keepalive_retries(Some(2));
+    connector.set_tcp_user_timeout(Some(KEEPALIVE * 3));
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let connections = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(connections);
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Silence after which TCP asks whether the other end is there, and pause between such questions. A
+/// connection is given up after three of them: about as fast as client-go's HTTP/2 pings (30 s + 15 s).
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long a connection that nobody uses is kept for the next request.
+const IDLE: Duration = Duration::from_secs(15);
 
 async fn from_file(file: &Path) -> Result<Config, ClientError> {
     let failed = |reason: String| ClientError::File { file: file.display().to_string(), reason };
     // kube's error names the file again; the I/O error alone says what is wrong.
     std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
-    let kubeconfig = Kubeconfig::read_from(file).map_err(|error| failed(error.to_string()))?;
+    let kubeconfig =
+        Kubeconfig::read_from(file).map_err(|error| failed(without_excerpt(&error.to_string())))?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| failed(error.to_string()))
+}
+
+/// A parser's complaint without the lines of the file that it quotes: there may be a token in them.
+fn without_excerpt(complaint: &str) -> String {
+    let first = complaint.lines().next().unwrap_or_default();
+    first.split(" --> ").next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_malformed_file_is_named_and_its_secrets_are_not() {
+        let file = std::env::temp_dir().join(format!("portolan-kubeconfig-test-{}", std::process::id()));
+        let text = "apiVersion: v1\nclusters: [{name: c, cluster: {server: https://192.0.2.9:6443\nusers: [{user: {token: s3cret}}]\n";
+        std::fs::write(&file, text).unwrap();
+        let error = connect(Some(&file)).await.map(|_| ()).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(error.contains(file.to_str().unwrap()) && !error.contains("s3cret"), "{error}");
+    }
 }

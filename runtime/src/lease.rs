@@ -109,7 +109,9 @@ impl Election {
         loop {
             let began = Instant::now();
             // A renewal that takes longer than what is left of our time must not be taken for one.
-            let deadline = leading.borrow().unwrap_or(began + self.times.renew_deadline);
+            // Half of it at most for one try: the next goes over another connection.
+            let patience = began + self.times.renew_deadline / 2;
+            let deadline = leading.borrow().map_or(patience, |until| until.min(patience));
             let outcome = tokio::select! {
                 outcome = timeout_at(deadline, self.try_hold(&mut seen)) => outcome,
                 () = shutdown.cancelled() => break,

@@ -54,9 +54,9 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// refused connection are left out up to 4: what matters of them, Portolan says itself.
 pub(crate) fn filter_of_verbosity(verbosity: u8) -> &'static str {
     match verbosity {
-        0 | 1 => "info,hickory_server=warn,hickory_net=warn,kube_client=off",
+        0 | 1 => "info,hickory_server=warn,hickory_net=warn,hickory_proto=error,kube_client=off",
         2..=4 => {
-            "info,hickory_server=warn,hickory_net=warn,kube_client=off,portolan=debug,portolan_runtime=debug,\
+            "info,hickory_server=warn,hickory_net=warn,hickory_proto=error,kube_client=off,portolan=debug,portolan_runtime=debug,\
              portolan_controllers=debug,portolan_dns=debug,portolan_proxy=debug"
         }
         5..=7 => "debug",

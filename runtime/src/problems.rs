@@ -53,7 +53,7 @@ impl Problems {
 
     /// Reports an object that does not decode at all.
     pub(crate) fn undecodable(&self, kind: Kind, name: &str, error: &str) {
-        warn!(%kind, name, error, "object does not decode; what was known of it stays");
+        warn!(%kind, name, error, "object does not decode; what was known of it stays until the next list");
     }
 
     fn set(&self, kind: Kind, name: ObjectName, problems: &[Problem], reference: Option<&Reference>) {

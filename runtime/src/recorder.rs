@@ -51,6 +51,8 @@ pub struct Recorder(mpsc::Sender<Note>);
 
 /// How long the same Event is not repeated.
 const QUIET: Duration = Duration::from_secs(300);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Events that may wait to be written.
 const WAITING: usize = 256;
 /// Events written per second at most, over time.
@@ -87,11 +89,13 @@ async fn write(client: Client, controller: &'static str, instance: String, mut n
         if written.contains_key(&note) {
             continue;
         }
-        match client.request_text(request(&note, controller, &instance)).await {
-            Ok(_) => {
+        let answer = client.request_text(request(&note, controller, &instance));
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(_)) => {
                 written.insert(note, Instant::now());
             }
-            Err(error) => debug!(error = %crate::watch::explain(&error), "event not written"),
+            Ok(Err(error)) => debug!(error = %crate::watch::explain(&error), "event not written"),
+            Err(_) => debug!("event not written: the API server does not answer"),
         }
         tokio::time::sleep(PACE).await;
     }

@@ -124,7 +124,8 @@ impl<T: Watched> Watch<T> {
                 }
                 Ok(End::NoStreamLists) => self.stream_lists = false,
                 Err(error) => {
-                    if failing_since.replace(began).is_none() {
+                    if failing_since.is_none() {
+                        failing_since = Some(Instant::now());
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
                     }
                     let mut recovered = self.recovered.subscribe();
@@ -174,11 +175,9 @@ impl<T: Watched> Watch<T> {
             let text = timeout(OPENING, self.client.request_text(request))
                 .await
                 .map_err(|_| Error::Silent(OPENING))?;
-            // A continue token that expired: the next try starts from the first page.
-            let page: ListPage<'_, T> = {
-                let text = text.as_ref().map_err(|error| Error::List(error.to_string()))?;
-                serde_json::from_str(text).map_err(Error::Decode)?
-            };
+            // If the token of the next page has expired, the next try starts from the first page.
+            let text = text?;
+            let page: ListPage<'_, T> = serde_json::from_str(&text).map_err(Error::Decode)?;
             self.take(page.items.into_iter().filter_map(Listed::event));
             next = page.metadata.next;
             if next.is_none() {
@@ -249,8 +248,6 @@ enum Error {
     Build(#[from] http::Error),
     #[error("the API server said nothing for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("cannot list: {0}")]
-    List(String),
     #[error("the list does not decode: {0}")]
     Decode(serde_json::Error),
     #[error("the connection broke: {0}")]

@@ -13,6 +13,8 @@ use portolan_rules::intent::FrontendAddress;
 use super::{Flow, Serving, leads_right};
 use crate::metrics::Metrics;
 
+/// Longest pause between two walks through a big connection table.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -79,10 +81,14 @@ impl Shared {
             let started = Instant::now();
             match self.reap(family, &serving, &node_addresses) {
                 Ok(deleted) => {
-                    metrics.flows_checked(family, started.elapsed(), deleted);
+                    let took = started.elapsed();
+                    metrics.flows_checked(family, took, deleted);
                     if deleted > 0 {
                         tracing::info!(%family, deleted, "stale UDP flows removed");
                     }
+                    // A walk costs the same for one change and for many: under a storm of them, let more come
+                    // together the longer it takes.
+                    thread::sleep((took * 10).min(LONGEST_PAUSE));
                 }
                 Err(error) => {
                     tracing::warn!(%family, %error, "UDP flows not checked, trying again");
