@@ -13,6 +13,7 @@ use crate::manifest::{self, Complaints};
 use crate::{privilege, ranges};
 
 mod connection;
+mod firewall;
 mod hold;
 mod node;
 mod parts;

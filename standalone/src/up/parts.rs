@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::hold::KUBECONFIG;
-use super::{NODE, TABLE, node, route, serve};
+use super::{NODE, TABLE, firewall, node, route, serve};
 use crate::args::Up;
 use crate::deployments;
 use crate::summary::{Place, Summary};
@@ -37,6 +37,7 @@ pub(crate) async fn run(
     api: Api,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
+    tokio::task::spawn_blocking(firewall::warn);
     let client = Client::new(api.router(), "default");
     let (admin, store) = (Admin::new(), Store::new());
     let _watches = watch_all(&client, &store, &admin);

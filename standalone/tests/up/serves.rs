@@ -118,3 +118,13 @@ fn a_changed_template_replaces_the_pods_without_a_failed_request() {
         (now.len() == 2 && now.is_disjoint(&before)).then_some(())
     });
 }
+
+#[test]
+fn a_firewall_in_the_way_is_named() {
+    let stage = Stage::new();
+    stage.run("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+    let run = Run::start(&stage, [""; 0]).ready();
+    eventually("the chain is named", 5, || {
+        run.error().contains("chain FORWARD of table filter").then_some(())
+    });
+}
