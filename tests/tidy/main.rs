@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "proxy/rules/src/",
     "proxy/netfilter/src/model",
     "standalone/api/src/store/",
+    "standalone/src/deployments/plan.rs",
 ];
 
 /// What pure code may not name: runtimes, clients, clocks, randomness, the outside world.
