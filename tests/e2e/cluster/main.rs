@@ -34,6 +34,7 @@ const IPV4: &[Case] = &[
     ("wrong settings end with one line and status 64", settings::refused),
     ("each program killed and started again under traffic", outage::restarts),
     ("the API server away for 60 s", outage::api_server),
+    ("connections to the API server that go silent", outage::silence),
 ];
 
 const DUAL: &[Case] = &[

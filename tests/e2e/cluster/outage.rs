@@ -121,3 +121,33 @@ fn away(cluster: &Cluster, target: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// The controllers' connections go silent, as when the other end loses its power: no packet of them gets
+/// through any more, and nobody says so. New connections work.
+pub(crate) fn silence(cluster: &Cluster) -> Result<()> {
+    let pid = std::fs::read_to_string(format!("{}/controllers.pid", cluster.variable("RUN_DIR")?))?;
+    let pid = format!("pid={},", pid.trim());
+    let sockets = cluster.enter("cp", &["ss", "-Htnp", "state", "established"])?;
+    let ports = sockets.lines().filter(|line| line.contains(&pid)).filter_map(|line| {
+        let local = line.split_whitespace().nth(2)?;
+        Some(local.rsplit_once(':')?.1.to_owned())
+    });
+    let ports: Vec<_> = ports.collect();
+    ensure!(!ports.is_empty(), "the controllers have no connection: {sockets}");
+    let ports = ports.join(", ");
+    let rules = format!(
+        "table inet silence {{ chain out {{ type filter hook output priority -300; tcp sport {{ {ports} }} drop; }}; \
+         chain in {{ type filter hook input priority -300; tcp sport 6443 tcp dport {{ {ports} }} drop; }}; }}"
+    );
+    cluster.enter("cp", &["nft", &rules])?;
+    let began = Instant::now();
+    let outcome =
+        scale(cluster, 4).and_then(|()| wait_until(Duration::from_secs(75), || published(cluster, 4)));
+    cluster.enter("cp", &["nft", "delete", "table", "inet", "silence"])?;
+    outcome?;
+    println!(
+        "    the change is in the slice {:.1} s after the connections went silent",
+        began.elapsed().as_secs_f64()
+    );
+    settle(cluster)
+}
