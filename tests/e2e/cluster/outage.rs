@@ -142,7 +142,7 @@ pub(crate) fn silence(cluster: &Cluster) -> Result<()> {
     cluster.enter("cp", &["nft", &rules])?;
     let began = Instant::now();
     let outcome =
-        scale(cluster, 4).and_then(|()| wait_until(Duration::from_secs(75), || published(cluster, 4)));
+        scale(cluster, 4).and_then(|()| wait_until(Duration::from_secs(120), || published(cluster, 4)));
     cluster.enter("cp", &["nft", "delete", "table", "inet", "silence"])?;
     outcome?;
     println!(
