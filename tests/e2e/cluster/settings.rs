@@ -1,11 +1,10 @@
 //! Bad input: objects and settings.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use portolan_e2e::{Cluster, wait_until};
+use portolan_e2e::{Cluster, target_folder, wait_until};
 use serde_json::Value;
 
 use crate::workload::address;
@@ -97,8 +96,7 @@ spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, 
 
 /// Runs a program of ours in the control plane's namespace; its exit status and its last line.
 fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Result<(String, String)> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let target = target_folder();
     let program = target.join("release").join(program).display().to_string();
     let words: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
     let script = format!("timeout 10 {program} {} 2>&1; echo \"status $?\"", words.join(" "));
@@ -168,8 +166,7 @@ fn unreachable(cluster: &Cluster) -> Result<()> {
 /// The proxy without CAP_NET_ADMIN.
 fn unprivileged(cluster: &Cluster, kubeconfig: &str) -> Result<()> {
     ensure!(Command::new("setpriv").arg("--version").output().is_ok(), "no setpriv");
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let target = target_folder();
     let program = target.join("release/portolan-proxy").display().to_string();
     let script = format!(
         "setpriv --bounding-set -net_admin --inh-caps -net_admin timeout 10 {program} --kubeconfig {kubeconfig} --node-name x --mode nftables 2>&1; echo \"status $?\""

@@ -181,10 +181,15 @@ impl Background {
     }
 }
 
+/// Cargo's target folder.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from)
+}
+
 /// The test server's program for this machine.
 fn test_server() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let target = target_folder();
     let found = std::fs::read_dir(&target)?
         .filter_map(|entry| Some(entry.ok()?.path().join("release/portolan-test-server")))
         .find(|path| path.is_file());

@@ -3,5 +3,5 @@
 mod cluster;
 mod report;
 
-pub use cluster::{Background, Cluster, Family, wait_until};
+pub use cluster::{Background, Cluster, Family, target_folder, wait_until};
 pub use report::Report;
