@@ -1,8 +1,8 @@
 //! Endpoints and EndpointSlices from ready pods.
 //!
 //! What to write is decided by pure functions ([`endpoints::plan`], [`endpoint_slices::plan`]) from the
-//! objects that the program watches; [`run`] carries the plans out. [`program`] is the whole program
-//! with its watches and its lease.
+//! objects that the program watches; [`run`] carries the plans out. [`main`] is the whole program with its
+//! watches and its lease.
 //!
 //! RBAC: get, list and watch pods, services, nodes, endpoints, endpointslices; create, patch and delete
 //! endpoints and endpointslices; create `endpoints/restricted`; update `services/finalizers` (slices
@@ -21,5 +21,5 @@ mod testing;
 
 pub use args::{Args, Controller};
 pub use plan::{Because, Changes, Content, Plan, Target, Write};
-pub use program::program;
+pub use program::main;
 pub use run::{Context, KINDS, run};

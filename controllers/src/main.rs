@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use portolan_controllers::program;
-use portolan_runtime::run_program;
-
 fn main() -> ExitCode {
-    run_program("portolan-controllers", "Controllers", program)
+    portolan_controllers::main()
 }

@@ -1,10 +1,12 @@
 //! The program: client, watches, lease, admin server, controllers.
 
+use std::process::ExitCode;
+
 use jiff::Timestamp;
 use portolan_core::{EndpointSlice, Endpoints, Node, Pod, Service};
 use portolan_runtime::{
     Admin, Election, Failure, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store,
-    Watches, shutdown_signal,
+    Watches, run_program, shutdown_signal,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -14,10 +16,15 @@ use crate::run::{Context, KINDS, run};
 
 const NAME: &str = "portolan-controllers";
 
+/// `portolan-controllers`, from the command line to the exit status.
+pub fn main() -> ExitCode {
+    run_program(NAME, "Controllers", program)
+}
+
 /// Runs until a signal.
 ///
 /// Fails for settings that cannot work. An API server that cannot be reached is waited for.
-pub async fn program(args: Args) -> Result<(), Failure> {
+async fn program(args: Args) -> Result<(), Failure> {
     let controllers = args.selected()?;
     let log = args.common.start_logging()?;
     let client = args.common.client().await?;

@@ -4,18 +4,19 @@
 //! TCP, and asks the upstream. There is no cache yet: the zone needs none, and answers of the upstream
 //! are passed on each time.
 
-pub mod args;
+mod args;
 mod check;
 mod follow;
 mod forward;
 mod handler;
 mod listen;
 mod metrics;
-pub mod program;
+mod program;
 mod reply;
 mod server;
 mod upstream;
 
 pub use listen::{ListenError, Sockets};
+pub use program::main;
 pub use server::{Server, Settings};
 pub use upstream::{Upstream, UpstreamError};

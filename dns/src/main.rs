@@ -1,11 +1,7 @@
-//! Entry point.
+//! `portolan-dns`: answers the cluster's names.
 
 use std::process::ExitCode;
 
-use portolan_dns::args::Args;
-use portolan_dns::program::program;
-use portolan_runtime::run_program;
-
 fn main() -> ExitCode {
-    run_program("portolan-dns", "DNS", |args: Args| program(args))
+    portolan_dns::main()
 }

@@ -1,7 +1,11 @@
 //! The program: sockets first, then watches, until it is told to end.
 
+use std::process::ExitCode;
+
 use portolan_core::{EndpointSlice, Namespace, Pod, Service};
-use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
+use portolan_runtime::{
+    Admin, Failure, Problems, Recorder, Selection, Store, Watches, run_program, shutdown_signal,
+};
 use portolan_zone::PodNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::debug;
@@ -9,11 +13,16 @@ use tracing::debug;
 use crate::args::Args;
 use crate::server::Server;
 
-/// Runs `portolan-dns` until it is told to end.
+/// `portolan-dns`, from the command line to the exit status.
+pub fn main() -> ExitCode {
+    run_program("portolan-dns", "DNS", program)
+}
+
+/// Runs until it is told to end.
 ///
 /// Fails with status 64 for settings that cannot work, such as an address that is taken. An API server
 /// that cannot be reached is no failure: what is known is served, and watching goes on trying.
-pub async fn program(args: Args) -> Result<(), Failure> {
+async fn program(args: Args) -> Result<(), Failure> {
     let log = args.common.start_logging()?;
     allow_many_files();
     let client = args.common.client().await?;

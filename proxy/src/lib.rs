@@ -11,12 +11,13 @@ pub mod healthz;
 pub mod metrics;
 pub mod node;
 mod problems;
-pub mod program;
+mod program;
 mod run;
 pub mod settings;
 pub mod stale_udp;
 mod sync;
 pub mod sysctl;
 
+pub use program::main;
 pub use run::{Context, Proxy, RunError, run};
 pub use settings::{NodePortAddresses, Settings};

@@ -1,14 +1,23 @@
 //! The program `portolan-proxy`: what is around [`Proxy`] in a cluster.
 
+use std::process::ExitCode;
+
 use portolan_core::{EndpointSlice, HEADLESS_LABEL, Node, PROXY_NAME_LABEL, Service};
-use portolan_runtime::{Admin, Failure, Problems, Recorder, Selection, Store, Watches, shutdown_signal};
+use portolan_runtime::{
+    Admin, Failure, Problems, Recorder, Selection, Store, Watches, run_program, shutdown_signal,
+};
 
 use crate::args::{Args, Command};
 use crate::backend::nftables;
 use crate::{Context, Proxy, Settings, capability};
 
+/// `portolan-proxy`, from the command line to the exit status.
+pub fn main() -> ExitCode {
+    run_program("portolan-proxy", "Proxy", program)
+}
+
 /// Does what the command line asks for.
-pub async fn program(args: Args) -> Result<(), Failure> {
+async fn program(args: Args) -> Result<(), Failure> {
     let command = args.command()?;
     let log = args.common.start_logging()?;
     capability::check().map_err(|missing| Failure::usage(missing.to_string()))?;

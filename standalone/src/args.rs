@@ -7,6 +7,8 @@ use ipnet::Ipv4Net;
 use portolan_runtime::{CommonArgs, LogFormat};
 
 /// Portolan on one machine
+///
+/// Called as portolan-controllers, portolan-dns or portolan-proxy (links do), it is that program.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "portolan", version, about, arg_required_else_help = false)]
 pub(crate) struct Args {

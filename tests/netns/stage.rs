@@ -13,10 +13,10 @@ use portolan_tests::scene::{PORT, TARGET_PORT};
 use portolan_tests::sctp::Listeners;
 
 /// How long an answer may take, and how long silence has to last.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(300);
 /// Refusals come at once, and not for a second try.
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_millis(900);
 /// Flows after which every one of three endpoints was chosen, but for once in ten thousand million times.
 const ENOUGH: usize = 60;
 

@@ -32,6 +32,9 @@ struct Shared {
     /// Who got a chunk, and from whom, by its tag.
     seen: Mutex<HashMap<u32, (SocketAddr, SocketAddr)>>,
     arrived: Condvar,
+    /// By source and destination: the kernel tells every raw socket between two addresses of an ICMP error,
+    /// whichever port it is about, so that one flow at a time is under way between them.
+    turns: Mutex<HashMap<(IpAddr, IpAddr), Arc<Mutex<()>>>>,
     stop: AtomicBool,
 }
 
@@ -69,6 +72,10 @@ impl Listeners {
         patience: Duration,
     ) -> Observed {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let pair = (source.ip(), destination.ip());
+        let turn =
+            self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(pair).or_default().clone();
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let source_port = u16::try_from(10_000 + number % 50_000).unwrap_or(1);
         let packet = init(source_port, destination.port(), number);

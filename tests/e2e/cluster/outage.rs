@@ -89,7 +89,8 @@ pub(crate) fn api_server(cluster: &Cluster) -> Result<()> {
         "    a change made meanwhile is in the slice {:.1} s after the start of the API server",
         back.elapsed().as_secs_f64()
     );
-    wait_until(Duration::from_secs(2), || {
+    // The proxy may be in the longest pause between two tries (10 s), later than the controllers were.
+    wait_until(Duration::from_secs(20), || {
         let name = format!("http://{target}:80/");
         let report = cluster
             .client("client-2", &["get", &name, "--count", "100", "--new-connections"])?
@@ -142,7 +143,7 @@ pub(crate) fn silence(cluster: &Cluster) -> Result<()> {
     cluster.enter("cp", &["nft", &rules])?;
     let began = Instant::now();
     let outcome =
-        scale(cluster, 4).and_then(|()| wait_until(Duration::from_secs(120), || published(cluster, 4)));
+        scale(cluster, 4).and_then(|()| wait_until(Duration::from_secs(180), || published(cluster, 4)));
     cluster.enter("cp", &["nft", "delete", "table", "inet", "silence"])?;
     outcome?;
     println!(
