@@ -10,7 +10,8 @@ make_credentials() {
   # kube-controller-manager and kube-scheduler are not what is tested here
   for i in controllers dns proxy; do user "portolan-$i" "portolan-$i" portolan; done
   user kube-proxy system:kube-proxy ""
-  for ((i = 1; i <= $(node_count); i++)); do user "node-$i" "system:node:node-$i" system:nodes; done
+  # one more than there are: the server reads the tokens when it starts, and `node add` comes later
+  for ((i = 1; i <= $(node_count) + 1; i++)); do user "node-$i" "system:node:node-$i" system:nodes; done
   ln -sf admin.kubeconfig "$RUNDIR/kubeconfig"
 }
 

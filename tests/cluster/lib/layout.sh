@@ -7,7 +7,7 @@ ID=$(printf %s "$RUNDIR" | sha256sum | cut -c1-6)
 PREFIX=portolan-$ID
 
 # what `up` was told; `up` itself does not look at an earlier run
-NODES=2 FAMILY=ipv4 KUBELET=yes PORTOLAN=controllers,dns,proxy KUBE_PROXY=no KUBE_CONTROLLERS=no
+NODES=2 FAMILY=ipv4 KUBELET=yes PORTOLAN=controllers,dns,proxy KUBE_PROXY=no KUBE_CONTROLLERS=no CHART=no AUDIT=no
 # shellcheck source=/dev/null
 if [ -z "${FRESH:-}" ] && [ -r "$RUNDIR/settings" ]; then . "$RUNDIR/settings"; fi
 
@@ -39,7 +39,7 @@ REMEMBERED=(PORTOLAN_BIN_DIR PORTOLAN_CONTROLLERS_FLAGS PORTOLAN_DNS_FLAGS PORTO
 
 write_settings() {
   local name
-  for name in NODES FAMILY KUBELET PORTOLAN KUBE_PROXY KUBE_CONTROLLERS KUBE; do printf '%s=%q\n' $name "${!name}"; done
+  for name in NODES FAMILY KUBELET PORTOLAN KUBE_PROXY KUBE_CONTROLLERS CHART AUDIT KUBE; do printf '%s=%q\n' $name "${!name}"; done
   for name in "${REMEMBERED[@]}"; do
     [ -z "${!name:-}" ] || printf ': "${%s=%s}"\n' "$name" "$(sed 's/["\\$`]/\\&/g' <<<"${!name}")"
   done

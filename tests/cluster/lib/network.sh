@@ -31,7 +31,7 @@ S
 }
 
 make_network() {
-  local i j
+  local i
   ip netns add "$WIRE_NS"
   # the wire only carries frames: no filtering of what the bridge passes, no forwarding of what is sent to the gateway
   in_ns "$WIRE_NS" sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.accept_dad=0
@@ -47,17 +47,30 @@ S
   if dual; then ip -n "$WIRE_NS" address add "$OUTSIDE_IP6/64" dev bridge nodad; fi
 
   make_ns "$CP_NS" "$CP_IP" "$CP_IP6"
-  for ((i = 1; i <= $(node_count); i++)); do
-    make_ns "$(node_ns "$i")" "$(node_ip "$i")" "$(node_ip6 "$i")"
-    in_ns "$(node_ns "$i")" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.forwarding=1
+  for ((i = 1; i <= $(node_count); i++)); do join_network "$i"; done
+}
+
+join_network() { # I: the node's namespace, and what a network plugin of a real cluster does: every pod network is reached through its node
+  local other
+  make_ns "$(node_ns "$1")" "$(node_ip "$1")" "$(node_ip6 "$1")"
+  in_ns "$(node_ns "$1")" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.forwarding=1
+  route_pods add "$CP_NS" "$1"
+  for ((other = 1; other < $1; other++)); do
+    route_pods add "$(node_ns $other)" "$1"
+    route_pods add "$(node_ns "$1")" $other
   done
-  # what a network plugin of a real cluster does: every pod network is reached through its node
-  for ((i = 1; i <= $(node_count); i++)); do
-    for namespace in "$CP_NS" $(for ((j = 1; j <= $(node_count); j++)); do [ $j = $i ] || node_ns $j; done); do
-      ip -n "$namespace" route add "$(node_pods "$i")" via "$(node_ip "$i")"
-      if dual; then ip -n "$namespace" route add "$(node_pods6 "$i")" via "$(node_ip6 "$i")"; fi
-    done
-  done
+}
+
+leave_network() { # I, the last one
+  local other
+  ip netns del "$(node_ns "$1")"
+  route_pods del "$CP_NS" "$1"
+  for ((other = 1; other < $1; other++)); do route_pods del "$(node_ns $other)" "$1"; done
+}
+
+route_pods() { # add|del NAMESPACE I
+  ip -n "$2" route "$1" "$(node_pods "$3")" via "$(node_ip "$3")"
+  if dual; then ip -n "$2" route "$1" "$(node_pods6 "$3")" via "$(node_ip6 "$3")"; fi
 }
 
 namespaces() { # those of this cluster that exist

@@ -3,7 +3,11 @@
 
 make_objects() {
   local i
-  { cat "$HERE/manifests/portolan.yaml"; write_dns_service; for ((i = 1; i <= $(node_count); i++)); do write_node "$i"; done; } > "$RUNDIR/objects.yaml"
+  {
+    cat "$HERE/manifests/portolan.yaml"
+    if has dns; then write_dns_service; fi
+    for ((i = 1; i <= $(node_count); i++)); do write_node "$i"; done
+  } > "$RUNDIR/objects.yaml"
   # the server makes its own namespaces a moment after it is ready
   wait_for 20 "namespace kube-system" apiserver get /api/v1/namespaces/kube-system
   "$HERE/kubectl" --dir "$RUNDIR" create -f "$RUNDIR/objects.yaml" > "$LOG/objects.log" 2>&1 || failed objects "were not made"
@@ -19,7 +23,7 @@ spec: {podCIDR: $(node_pods "$1"), podCIDRs: [$(both "\"$(node_pods "$1")\"" "\"
 S
 }
 
-# portolan-dns runs in the control plane's namespace, not in a pod: a Service without a selector and slices written by hand
+# As a process portolan-dns runs in the control plane's namespace: a Service without a selector and slices written by hand
 # lead to it, so that look-ups take the way through the proxy as they do anywhere.
 write_dns_service() {
   cat <<S

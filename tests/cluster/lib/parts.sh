@@ -7,9 +7,9 @@ parts() { # the names of all that this cluster consists of, in the order in whic
   for ((i = 1; i <= $(node_count); i++)); do echo "node-$i containerd-$i"; done
   echo controller-manager scheduler
   for ((i = 1; i <= $(node_count); i++)); do echo "kubelet-$i"; done
-  for i in controllers dns; do if has $i; then echo $i; fi; done
+  for i in controllers dns; do if has $i || in_pods $i; then echo $i; fi; done
   for ((i = 1; i <= $(node_count); i++)); do
-    if has proxy; then echo "proxy-$i"; fi
+    if has proxy || in_pods "proxy-$i"; then echo "proxy-$i"; fi
     if [ "$KUBE_PROXY" = yes ]; then echo "kube-proxy-$i"; fi
   done
 }
@@ -43,6 +43,8 @@ start_etcd() {
 }
 
 start_apiserver() {
+  local audit=()
+  [ "$AUDIT" = no ] || audit=(--audit-policy-file "$HERE/manifests/audit.yaml" --audit-log-path "$LOG/audit.log")
   # node names do not resolve, so the kubelets are reached by address
   cp_run apiserver "$KUBE" kube-apiserver --etcd-servers http://127.0.0.1:2379 \
     --advertise-address "$CP_IP" --secure-port 6443 --cert-dir "$RUNDIR/apiserver" \
@@ -50,7 +52,7 @@ start_apiserver() {
     --service-account-issuer https://kubernetes.default.svc.cluster.local \
     --service-account-key-file "$RUNDIR/service-account.key" --service-account-signing-key-file "$RUNDIR/service-account.key" \
     --token-auth-file "$RUNDIR/tokens.csv" --authorization-mode Node,RBAC --allow-privileged \
-    --kubelet-preferred-address-types InternalIP ${APISERVER_FLAGS:-}
+    --kubelet-preferred-address-types InternalIP "${audit[@]}" ${APISERVER_FLAGS:-}
 }
 
 start_controller_manager() {
