@@ -4,7 +4,7 @@
 //! TCP, and asks the upstream. There is no cache yet: the zone needs none, and answers of the upstream
 //! are passed on each time.
 
-mod args;
+pub mod args;
 mod check;
 mod follow;
 mod forward;
