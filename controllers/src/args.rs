@@ -1,6 +1,7 @@
 //! Flags of `portolan-controllers`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use portolan_runtime::{CommonArgs, Failure};
@@ -37,6 +38,19 @@ pub struct Args {
     /// Namespace of the Lease [default: that of the pod, else kube-system]
     #[arg(long, value_name = "NAMESPACE", env = "PORTOLAN_LEADER_ELECT_RESOURCE_NAMESPACE")]
     pub leader_elect_resource_namespace: Option<String>,
+    /// Write nothing, for clusters where kube-controller-manager's endpoint controllers run: compare what
+    /// they write with what would be written, and tell what differs in log, metrics and Events
+    #[arg(long, env = "PORTOLAN_COMPARE_ONLY")]
+    pub compare_only: bool,
+    /// How long a difference must last to be told of, in seconds; only with --compare-only [default: 10]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        requires = "compare_only",
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        env = "PORTOLAN_COMPARE_SETTLE"
+    )]
+    pub compare_settle: Option<u64>,
 }
 
 /// A controller of this program.
@@ -65,7 +79,15 @@ impl Controller {
 /// command line can be the same before and after it comes.
 const ABSENT: [&str; 5] = ["mirroring", "allocation", "service-cidr", "loadbalancer", "environment"];
 
+/// Long enough for kube-controller-manager to retry what failed once, short enough to be of use.
+const SETTLE: u64 = 10;
+
 impl Args {
+    /// How long differences must last to be told of, if this process only compares.
+    pub fn compares(&self) -> Option<Duration> {
+        self.compare_only.then(|| Duration::from_secs(self.compare_settle.unwrap_or(SETTLE)))
+    }
+
     /// The controllers that `--controllers` selects.
     pub fn selected(&self) -> Result<BTreeSet<Controller>, Failure> {
         let usage = |text: String| Failure::usage(format!("--controllers: {text}"));
@@ -159,6 +181,19 @@ mod tests {
         ] {
             assert!(selected(&[flag]).unwrap_err().contains("unexpected argument"), "{flag}");
         }
+    }
+
+    #[test]
+    fn comparing_is_asked_for() {
+        let compares = |words: &[&str]| {
+            let args = Args::try_parse_from(std::iter::once("p").chain(words.iter().copied()));
+            args.map(|args| args.compares().map(|settle| settle.as_secs())).map_err(|error| error.to_string())
+        };
+        assert_eq!(compares(&[]), Ok(None));
+        assert_eq!(compares(&["--compare-only"]), Ok(Some(10)));
+        assert_eq!(compares(&["--compare-only", "--compare-settle=3"]), Ok(Some(3)));
+        assert!(compares(&["--compare-settle=3"]).unwrap_err().contains("--compare-only"));
+        assert!(compares(&["--compare-only", "--compare-settle=0"]).is_err());
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use plan::decided_here;
 pub use plan::{MAX_ENDPOINTS, Observed, SliceContent, plan};

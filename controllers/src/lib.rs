@@ -7,8 +7,10 @@
 //! RBAC: get, list and watch pods, services, nodes, endpoints, endpointslices; create, patch and delete
 //! endpoints and endpointslices; create `endpoints/restricted`; update `services/finalizers` (slices
 //! block the deletion of the Service that owns them); create events; get, create and update leases.
+//! With `--compare-only`: get, list and watch the same; create events; get, create and update leases.
 
 mod args;
+mod difference;
 pub mod endpoint_slices;
 pub mod endpoints;
 mod labels;
@@ -20,6 +22,7 @@ mod run;
 mod testing;
 
 pub use args::{Args, Controller};
+pub use difference::{Claims, differences};
 pub use plan::{Because, Changes, Content, Plan, Target, Write};
 pub use program::main;
-pub use run::{Context, KINDS, run};
+pub use run::{Context, KINDS, compare, run};

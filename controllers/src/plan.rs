@@ -8,6 +8,8 @@ use std::sync::Arc;
 use portolan_core::{Labels, Meta, ObjectName, OwnerReference, Problem, Watched};
 use serde_json::{Map, Value, json};
 
+use crate::difference::Claims;
+
 /// Label or annotation changes: a new value, or `None` to remove the key.
 pub type Changes = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
@@ -55,6 +57,12 @@ pub trait Content: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
 
     /// What it says, in a few words.
     fn summary(&self) -> String;
+
+    /// That of a stored object.
+    fn of(object: &Self::Object) -> Self;
+
+    /// Adds what it says to what other objects of the Service say.
+    fn claim(&self, claims: &mut Claims);
 }
 
 /// One write.
@@ -144,6 +152,20 @@ impl<C> Write<C> {
             Self::Create { name, .. } => name,
             Self::Update { target, .. } | Self::Delete { target, .. } => &target.name,
         }
+    }
+
+    /// The content that the object is to have, if the write sets it.
+    pub(crate) fn content(&self) -> Option<&C> {
+        match self {
+            Self::Create { content, .. } => Some(content),
+            Self::Update { content, .. } => content.as_ref(),
+            Self::Delete { .. } => None,
+        }
+    }
+
+    /// Whether the object's content is another one afterwards, or gone.
+    pub(crate) fn replaces(&self) -> bool {
+        self.content().is_some() || matches!(self, Self::Delete { .. })
     }
 
     /// `create`, `update` or `delete`.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::args::Args;
-use crate::run::{Context, KINDS, run};
+use crate::run::{Context, KINDS, compare, run};
 
 const NAME: &str = "portolan-controllers";
 
@@ -26,6 +26,7 @@ pub fn main() -> ExitCode {
 /// Fails for settings that cannot work. An API server that cannot be reached is waited for.
 async fn program(args: Args) -> Result<(), Failure> {
     let controllers = args.selected()?;
+    let settle = args.compares();
     let log = args.common.start_logging()?;
     let client = args.common.client().await?;
     let shutdown = shutdown_signal()?;
@@ -66,9 +67,18 @@ async fn program(args: Args) -> Result<(), Failure> {
     } else {
         (Leadership::always(), None)
     };
-    info!(version = env!("CARGO_PKG_VERSION"), leader_elect = args.leader_elect, "started");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        leader_elect = args.leader_elect,
+        compare_only = settle.is_some(),
+        "started"
+    );
     let queues = QueueMetrics::new(&admin);
-    run(Context { client, store, recorder, leadership, controllers, queues, admin }, shutdown).await;
+    let context = Context { client, store, recorder, leadership, controllers, queues, admin };
+    match settle {
+        Some(settle) => compare(context, settle, shutdown).await,
+        None => run(context, shutdown).await,
+    }
     written.cancel();
     if let Some(election) = election {
         // It ends by itself within its own deadline; how it ended does not matter any more.

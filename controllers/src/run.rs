@@ -4,6 +4,7 @@
 //! the State, carries it out, and puts the API server's answers into the State at once, so that the
 //! next plan of the Service sees what this one wrote, whatever the watch delivers when.
 
+mod compare;
 mod dispatch;
 mod metrics;
 mod observe;
@@ -22,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::args::Controller;
+use compare::Comparison;
 use dispatch::Queues;
 use metrics::Metrics;
 use observe::{EndpointSlicesOf, EndpointsOf};
 use set_aside::SetAside;
-use worker::{Shared, work};
+use worker::{Outcome, Shared, work};
 use write::Writer;
 
 /// Kinds that the store must be fed with.
@@ -58,7 +60,20 @@ pub struct Context {
 
 /// Runs the controllers until shutdown; returns when no write is under way any more.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let Context { client, store, recorder, leadership, controllers, queues, admin } = context;
+    let Context { client, store, leadership, .. } = &context;
+    let writer = Writer { client: client.clone(), store: store.clone(), leadership: leadership.clone() };
+    serve(context, Outcome::Write(writer), shutdown).await;
+}
+
+/// Runs the controllers until shutdown beside others that write, and writes nothing: tells of what the
+/// others' objects say differently from its own plans for `settle` or longer.
+pub async fn compare(context: Context, settle: Duration, shutdown: CancellationToken) {
+    let comparison = Comparison::new(&context.admin, context.recorder.clone(), settle);
+    serve(context, Outcome::Compare(comparison), shutdown).await;
+}
+
+async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) {
+    let Context { store, recorder, leadership, controllers, queues, admin, .. } = context;
     let queue = |name, controller| {
         controllers.contains(&controller).then(|| Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE))
     };
@@ -67,7 +82,7 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
         slices: queue("endpoint_slice", Controller::EndpointSlices),
     };
     let shared = Shared {
-        writer: Writer { client, store: store.clone(), leadership: leadership.clone() },
+        outcome,
         store: store.clone(),
         leadership,
         set_aside: SetAside::new(&admin, recorder.clone()),
@@ -79,10 +94,14 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
         () = store.wait_synced(&KINDS) => {}
         () = shutdown.cancelled() => return,
     }
-    queues.add_all(&store);
+    let added = queues.add_all(&store);
     info!(services = store.read().services.len(), "synced");
 
     let mut tasks = JoinSet::new();
+    if let Outcome::Compare(comparison) = &shared.outcome {
+        comparison.expect(added);
+        tasks.spawn(comparison.clone().summarize(store.clone(), shutdown.clone()));
+    }
     for _ in 0..WORKERS {
         if let Some(queue) = &queues.endpoints {
             tasks.spawn(work(EndpointsOf, shared.clone(), queue.clone(), shutdown.clone()));

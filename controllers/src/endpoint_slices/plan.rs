@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::desired::{Distribution, Group, PortKey, groups, port_key};
 use super::name::name;
 use super::pack::{Packed, pack};
+use crate::difference::Claims;
 use crate::plan::{Because, Content, Plan, Target, Write, changes};
 use crate::{labels, membership};
 
@@ -54,6 +55,38 @@ impl Content for SliceContent {
             self.endpoints.len() - ready
         )
     }
+
+    fn of(object: &EndpointSlice) -> Self {
+        Self {
+            address_type: object.address_type,
+            ports: object.ports.clone(),
+            endpoints: object.endpoints.clone(),
+        }
+    }
+
+    fn claim(&self, claims: &mut Claims) {
+        // A slice without endpoints says something too, whatever its ports.
+        claims.of(format!("{:?} slices", self.address_type));
+        for endpoint in &self.endpoints {
+            let addresses: Vec<_> = endpoint.addresses.iter().map(ToString::to_string).collect();
+            let mut claim = claims.of_endpoint(&addresses.join(" "), endpoint.target_ref.as_ref());
+            claim.condition("ready", endpoint.ready());
+            claim.condition("serving", endpoint.serving());
+            claim.condition("terminating", endpoint.terminating());
+            claim.may_be("hostname", endpoint.hostname.as_ref());
+            claim.may_be("node", endpoint.node_name.as_ref());
+            claim.may_be("zone", endpoint.zone.as_ref());
+            for zone in &endpoint.hints.zones {
+                claim.may_be("hint for zone", Some(zone));
+            }
+            for node in &endpoint.hints.nodes {
+                claim.may_be("hint for node", Some(node));
+            }
+            for port in &self.ports {
+                claim.port(&port.name, port.port, port.protocol, port.app_protocol.as_ref());
+            }
+        }
+    }
 }
 
 /// What a plan is made from.
@@ -77,11 +110,7 @@ pub struct Observed<'a> {
 /// Nothing is planned for Services whose endpoints are somebody else's (no selector, or type
 /// ExternalName), for slices of other managers, and for what differs only in order.
 pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
-    let ours = observed
-        .slices
-        .iter()
-        .copied()
-        .filter(|slice| slice.managed_by() == Some(MANAGED_BY_CONTROLLER) && !slice.meta.deleting());
+    let ours = observed.slices.iter().copied().filter(|slice| decided_here(slice));
     let Some(service) = observed.service else { return orphans(observed.name, ours) };
     if !service.has_managed_endpoints() {
         return Plan::default();
@@ -130,6 +159,11 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     }));
     writes.sort_by_key(Write::rank);
     Plan { writes, problems }
+}
+
+/// Whether a slice is one of those that this controller decides on, whoever made it.
+pub(crate) fn decided_here(slice: &EndpointSlice) -> bool {
+    slice.managed_by() == Some(MANAGED_BY_CONTROLLER) && !slice.meta.deleting()
 }
 
 /// Slices of a Service that is not there. The garbage collector removes them too; here it is done

@@ -8,6 +8,7 @@ use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Labels, Pod, Serv
 use serde_json::{Map, Value, json};
 
 use super::subsets::{Packer, canonical, truncate};
+use crate::difference::Claims;
 use crate::plan::{Because, Content, Plan, Target, Write, changes};
 use crate::{labels, membership};
 
@@ -33,6 +34,28 @@ impl Content for Vec<Subset> {
         let ready: usize = self.iter().map(|subset| subset.addresses.len()).sum();
         let not_ready: usize = self.iter().map(|subset| subset.not_ready_addresses.len()).sum();
         format!("{ready} ready, {not_ready} not ready")
+    }
+
+    fn of(object: &Endpoints) -> Self {
+        object.subsets.clone()
+    }
+
+    fn claim(&self, claims: &mut Claims) {
+        // An object without subsets says something too.
+        claims.of("object");
+        for subset in self {
+            let ready = subset.addresses.iter().map(|address| (address, true));
+            let not_ready = subset.not_ready_addresses.iter().map(|address| (address, false));
+            for (address, ready) in ready.chain(not_ready) {
+                let mut claim = claims.of_endpoint(&address.ip.to_string(), address.target_ref.as_ref());
+                claim.condition("ready", ready);
+                claim.may_be("hostname", address.hostname.as_ref());
+                claim.may_be("node", address.node_name.as_ref());
+                for port in &subset.ports {
+                    claim.port(&port.name, port.port, port.protocol, port.app_protocol.as_ref());
+                }
+            }
+        }
     }
 }
 

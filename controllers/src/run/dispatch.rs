@@ -6,6 +6,8 @@ use std::time::Duration;
 use portolan_core::{ChangeSet, ObjectName, State};
 use portolan_runtime::{Changes, Queue, Store};
 
+use crate::args::Controller;
+
 /// How long a change of nothing but slices or Endpoints waits. Most are our own writes, for which this
 /// is a second look; if another controller writes against us, it keeps the two from writing in turn as
 /// fast as they can (upstream waits as long).
@@ -18,25 +20,26 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Adds every Service, and every object whose Service may be gone.
-    pub(super) fn add_all(&self, store: &Store) {
+    /// Adds every Service, and every object whose Service may be gone. Returns what was added, by the
+    /// controller's name.
+    pub(super) fn add_all(&self, store: &Store) -> HashSet<(&'static str, ObjectName)> {
         let state = store.read();
-        let services = state.services.iter().map(|(name, _)| name.clone());
-        let mut names: HashSet<_> = services.collect();
+        let mut added = HashSet::new();
+        let mut add = |controller: Controller, queue: &Queue<ObjectName>, name: ObjectName| {
+            if added.insert((controller.as_str(), name.clone())) {
+                queue.add(name);
+            }
+        };
+        let services = || state.services.iter().map(|(name, _)| name.clone());
         if let Some(queue) = &self.slices {
             let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
-            names
-                .clone()
-                .into_iter()
-                .chain(of_slices)
-                .collect::<HashSet<_>>()
-                .into_iter()
-                .for_each(|name| queue.add(name));
+            services().chain(of_slices).for_each(|name| add(Controller::EndpointSlices, queue, name));
         }
         if let Some(queue) = &self.endpoints {
-            names.extend(state.endpoints.iter().map(|(name, _)| name.clone()));
-            names.into_iter().for_each(|name| queue.add(name));
+            let of_endpoints = state.endpoints.iter().map(|(name, _)| name.clone());
+            services().chain(of_endpoints).for_each(|name| add(Controller::Endpoints, queue, name));
         }
+        added
     }
 
     /// Adds what changes, for ever.

@@ -20,7 +20,13 @@ pub(super) trait Planner: Copy + Send + Sync + 'static {
     const REASONS: [&'static str; 2];
 
     /// The plan for a Service, as the State is now.
-    fn plan(self, store: &Store, service: &ObjectName) -> Plan<Self::Content>;
+    fn plan(self, store: &Store, service: &ObjectName) -> Planned<Self::Content>;
+}
+
+/// A plan, and the stored objects that it was made for.
+pub(super) struct Planned<C: Content> {
+    pub(super) plan: Plan<C>,
+    pub(super) stored: Vec<Arc<C::Object>>,
 }
 
 /// Keeps Endpoints.
@@ -36,7 +42,7 @@ impl Planner for EndpointsOf {
     const NAME: &'static str = "endpoints";
     const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
 
-    fn plan(self, store: &Store, name: &ObjectName) -> Plan<Self::Content> {
+    fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
         // The guard is let go before the plan is made: a big Service must not hold up the watches.
         let (service, pods, existing) = {
             let state = store.read();
@@ -44,7 +50,8 @@ impl Planner for EndpointsOf {
             (state.services.get(name).cloned(), pods, state.endpoints.get(name).cloned())
         };
         let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
-        endpoints::plan(service.as_deref(), &pods, existing.as_deref())
+        let plan = endpoints::plan(service.as_deref(), &pods, existing.as_deref());
+        Planned { plan, stored: existing.into_iter().collect() }
     }
 }
 
@@ -53,7 +60,7 @@ impl Planner for EndpointSlicesOf {
     const NAME: &'static str = "endpointslices";
     const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
 
-    fn plan(self, store: &Store, name: &ObjectName) -> Plan<Self::Content> {
+    fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
         let service: Option<Arc<Service>>;
         let pods: Vec<Arc<Pod>>;
         let slices: Vec<Arc<EndpointSlice>>;
@@ -71,13 +78,15 @@ impl Planner for EndpointSlicesOf {
         }
         let taken =
             |slice: &str| store.read().slices.get(&ObjectName::new(name.namespace.clone(), slice)).is_some();
-        endpoint_slices::plan(&Observed {
+        let plan = endpoint_slices::plan(&Observed {
             name,
             service: service.as_deref(),
             pods: pods.iter().map(AsRef::as_ref).collect(),
             slices: slices.iter().map(AsRef::as_ref).collect(),
             node: &|name| nodes.get(name).map(AsRef::as_ref),
             taken: &taken,
-        })
+        });
+        let stored = slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();
+        Planned { plan, stored }
     }
 }

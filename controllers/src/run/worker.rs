@@ -7,11 +7,13 @@ use portolan_runtime::{EventType, Leadership, Queue, Recorder, Reference, Store}
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::compare::Comparison;
 use super::metrics::Metrics;
-use super::observe::Planner;
+use super::observe::{Planned, Planner};
 use super::set_aside::SetAside;
 use super::write::{WriteError, Writer};
-use crate::plan::Write;
+use crate::difference::differences;
+use crate::plan::{Plan, Write};
 
 /// Pause of a Service whose object the API server finds invalid. Any change of the Service or its pods
 /// comes through at once; this is only for servers that change their mind.
@@ -21,10 +23,19 @@ const INVALID_PAUSE: Duration = Duration::from_secs(300);
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 const WORKER_PAUSE: Duration = Duration::from_millis(250);
 
+/// What becomes of a plan.
+#[derive(Clone)]
+pub(super) enum Outcome {
+    /// It is carried out.
+    Write(Writer),
+    /// It is told how it differs from what another controller wrote.
+    Compare(Comparison),
+}
+
 /// What workers share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) writer: Writer,
+    pub(super) outcome: Outcome,
     pub(super) store: Store,
     pub(super) leadership: Leadership,
     pub(super) recorder: Recorder,
@@ -49,10 +60,16 @@ pub(super) async fn work<P: Planner>(
             () = shutdown.cancelled() => return,
         };
         let began = Instant::now();
-        let Err(error) = shared.sync(planner, &service).await else {
-            shared.metrics.synced(P::NAME, "success");
-            queue.done(&service, began.elapsed());
-            continue;
+        let error = match shared.sync(planner, &service).await {
+            Ok(look_again) => {
+                shared.metrics.synced(P::NAME, "success");
+                queue.done(&service, began.elapsed());
+                if let Some(pause) = look_again {
+                    queue.add_after(service, pause);
+                }
+                continue;
+            }
+            Err(error) => error,
         };
         let result = if error == WriteError::Stale { "stale" } else { "error" };
         shared.metrics.synced(P::NAME, result);
@@ -76,13 +93,37 @@ pub(super) async fn work<P: Planner>(
 }
 
 impl Shared {
-    /// Makes the plan and carries it out up to the first write that fails: what comes later may rest on
-    /// it, and the next plan starts from what was reached.
-    async fn sync<P: Planner>(&self, planner: P, service: &ObjectName) -> Result<(), WriteError> {
-        let plan = planner.plan(&self.store, service);
-        self.set_aside.report(P::NAME, service, self.uid(service).as_ref(), &plan.problems);
+    /// Makes the plan, and carries it out or compares. Returns after which pause to look again although
+    /// nothing failed.
+    async fn sync<P: Planner>(
+        &self,
+        planner: P,
+        service: &ObjectName,
+    ) -> Result<Option<Duration>, WriteError> {
+        let Planned { plan, stored } = planner.plan(&self.store, service);
+        let uid = self.uid(service);
+        self.set_aside.report(P::NAME, service, uid.as_ref(), &plan.problems);
+        match &self.outcome {
+            Outcome::Write(writer) => {
+                self.carry_out::<P>(writer, service, &plan).await?;
+                Ok(None)
+            }
+            Outcome::Compare(comparison) => {
+                Ok(comparison.take(P::NAME, service, uid.as_ref(), differences(&plan, &stored)))
+            }
+        }
+    }
+
+    /// Carries a plan out up to the first write that fails: what comes later may rest on it, and the
+    /// next plan starts from what was reached.
+    async fn carry_out<P: Planner>(
+        &self,
+        writer: &Writer,
+        service: &ObjectName,
+        plan: &Plan<P::Content>,
+    ) -> Result<(), WriteError> {
         for write in &plan.writes {
-            let outcome = self.writer.carry_out(service, write).await;
+            let outcome = writer.carry_out(service, write).await;
             let result = outcome.as_ref().map_or_else(WriteError::label, |()| "success");
             self.metrics.wrote(P::NAME, write.operation(), result);
             match outcome {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::args::Controller;
-use crate::run::{Context, run};
+use crate::run::{Context, compare, run};
 use crate::testing::{node, pod, service};
 
 #[derive(Default)]
@@ -79,6 +79,14 @@ struct World {
 
 impl World {
     fn start(failures: &[u16], leadership: Leadership) -> Self {
+        Self::launch(failures, leadership, |context, shutdown| tokio::spawn(run(context, shutdown)))
+    }
+
+    fn launch(
+        failures: &[u16],
+        leadership: Leadership,
+        spawn: impl FnOnce(Context, CancellationToken) -> tokio::task::JoinHandle<()>,
+    ) -> Self {
         let server = Arc::new(Mutex::new(Server { failures: failures.to_vec(), ..Server::default() }));
         let shared = server.clone();
         let api = tower::service_fn(move |request: Request<Body>| {
@@ -103,7 +111,7 @@ impl World {
             queues: QueueMetrics::new(&admin),
             admin,
         };
-        let running = tokio::spawn(run(context, shutdown.clone()));
+        let running = spawn(context, shutdown.clone());
         Self { server, store, shutdown, running }
     }
 
@@ -196,4 +204,28 @@ async fn a_label_that_cannot_be_copied_is_reported_and_the_rest_goes_on() {
     let server = world.stop().await;
     assert_eq!(server.events[0]["reason"], "Malformed");
     assert!(server.events[0]["note"].as_str().unwrap().starts_with("metadata.labels[long]: "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn comparing_writes_nothing_and_tells_what_lasts() {
+    let settle = Duration::from_secs(10);
+    let world = World::launch(&[], Leadership::always(), |context, shutdown| {
+        tokio::spawn(compare(context, settle, shutdown))
+    });
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    tokio::time::sleep(settle - Duration::from_secs(1)).await;
+    assert_eq!(world.server.lock().unwrap().events.len(), 0, "the other controller may be late");
+    // Its Endpoints come; its slices do not.
+    let pods = [pod("a 10.0.0.1")];
+    let plan = crate::endpoints::plan(Some(&service("v4 :80")), &[&pods[0]], None);
+    world.store.apply([Event::Applied(serde_json::from_value::<Endpoints>(plan.writes[0].body()).unwrap())]);
+    tokio::time::sleep(settle).await;
+    let server = world.stop().await;
+    assert_eq!(server.writes, 0);
+    let notes: Vec<_> = server.events.iter().map(|event| event["note"].as_str().unwrap()).collect();
+    assert_eq!(
+        notes,
+        ["endpointslices, here = Portolan: 10.0.0.1 (Pod a): here, not there; IPv4 slices: here, not there"]
+    );
+    assert_eq!(server.events[0]["reason"], "EndpointsDiffer");
 }

@@ -1,0 +1,211 @@
+//! Tells of Services for which another controller wrote something else than this one would have.
+//!
+//! The other one is always a little earlier or later than we are, so a difference counts only once it
+//! has lasted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use portolan_core::{Kind, ObjectName};
+use portolan_runtime::{Admin, EventType, Recorder, Reference, Store};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Differences that a line names; of the rest it tells the number.
+const NAMED: usize = 3;
+
+/// A controller's name, and a Service.
+type Key = (&'static str, ObjectName);
+
+#[derive(Clone)]
+pub(super) struct Comparison {
+    settle: Duration,
+    recorder: Recorder,
+    known: Arc<Mutex<Known>>,
+    first_pass: Arc<Notify>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Known {
+    differing: HashMap<Key, Differing>,
+    /// What was there at the start and was not compared yet.
+    expected: HashSet<Key>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabel {
+    controller: &'static str,
+}
+
+#[derive(Clone, Default)]
+struct Metrics {
+    compared: Family<ControllerLabel, Counter>,
+    differing: Family<ControllerLabel, Gauge>,
+}
+
+impl Comparison {
+    pub(super) fn new(admin: &Admin, recorder: Recorder, settle: Duration) -> Self {
+        let metrics = Metrics::default();
+        admin.register(|registry| {
+            let help = "Comparisons of a Service's objects with what would be written";
+            registry.register("portolan_controller_compared", help, metrics.compared.clone());
+            let help =
+                "Services whose objects another controller wrote otherwise, for longer than the settle time";
+            registry.register("portolan_controller_differing_services", help, metrics.differing.clone());
+        });
+        Self { settle, recorder, known: Arc::default(), first_pass: Arc::default(), metrics }
+    }
+
+    /// Names what [`Self::summarize`] waits for.
+    pub(super) fn expect(&self, all: HashSet<Key>) {
+        if all.is_empty() {
+            self.first_pass.notify_one();
+        }
+        self.lock().expected = all;
+    }
+
+    /// Takes note of what differs for a Service now, and tells of what has lasted. Returns when to look
+    /// again, if there is something that has yet to last.
+    pub(super) fn take(
+        &self,
+        controller: &'static str,
+        service: &ObjectName,
+        uid: Option<&Arc<str>>,
+        found: BTreeSet<String>,
+    ) -> Option<Duration> {
+        let label = ControllerLabel { controller };
+        self.metrics.compared.get_or_create(&label).inc();
+        let mut known = self.lock();
+        let key = (controller, service.clone());
+        if known.expected.remove(&key) && known.expected.is_empty() {
+            self.first_pass.notify_one();
+        }
+        let differing = self.metrics.differing.get_or_create(&label).clone();
+        let entry = known.differing.entry(key.clone()).or_default();
+        let (news, look_again) = entry.take(found, Instant::now(), self.settle);
+        if entry.since.is_empty() {
+            known.differing.remove(&key);
+        }
+        match news {
+            Some(News::Differs { lasting, first }) => {
+                let text = shortened(&lasting);
+                warn!(controller, %service, differences = text, "another controller's objects differ");
+                if first {
+                    differing.inc();
+                    let text = format!("{controller}, here = Portolan: {text}");
+                    self.record(service, uid, &text);
+                }
+            }
+            Some(News::Agrees) => {
+                differing.dec();
+                info!(controller, %service, "another controller's objects agree again");
+            }
+            None => {}
+        }
+        look_again
+    }
+
+    fn record(&self, service: &ObjectName, uid: Option<&Arc<str>>, text: &str) {
+        if let Some(uid) = uid {
+            let reference = Reference::of(Kind::Service, service.clone(), uid.clone());
+            self.recorder.record(&reference, EventType::Warning, "EndpointsDiffer", "Compare", text);
+        }
+    }
+
+    /// Tells once how many Services differ, when all that were there at the start have been compared and
+    /// what differed had time to settle.
+    pub(super) async fn summarize(self, store: Store, shutdown: CancellationToken) {
+        let settled = async {
+            self.first_pass.notified().await;
+            // The second look comes after exactly the settle time.
+            sleep(self.settle + Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = settled => {}
+            () = shutdown.cancelled() => return,
+        }
+        let services =
+            store.read().services.iter().filter(|(_, service)| service.has_managed_endpoints()).count();
+        let known = self.lock();
+        let told = known.differing.iter().filter(|(_, differing)| !differing.told.is_empty());
+        let names: HashSet<_> = told.map(|((_, service), _)| service).collect();
+        info!("compared {services} Services: {} differ", names.len());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What differs for one Service.
+#[derive(Debug, Default)]
+struct Differing {
+    /// Since when.
+    since: BTreeMap<String, Instant>,
+    /// What was told of.
+    told: BTreeSet<String>,
+    /// When the next look is due that was asked for.
+    look_at: Option<Instant>,
+}
+
+#[derive(Debug, PartialEq)]
+enum News {
+    /// These differences have lasted; `first` = there were none before.
+    Differs { lasting: Vec<String>, first: bool },
+    /// All that was told of is gone.
+    Agrees,
+}
+
+impl Differing {
+    fn take(
+        &mut self,
+        found: BTreeSet<String>,
+        now: Instant,
+        settle: Duration,
+    ) -> (Option<News>, Option<Duration>) {
+        self.since.retain(|text, _| found.contains(text));
+        for text in found {
+            self.since.entry(text).or_insert(now);
+        }
+        let had_told = !self.told.is_empty();
+        self.told.retain(|text| self.since.contains_key(text));
+        let lasting: Vec<_> = self
+            .since
+            .iter()
+            .filter(|(text, since)| now.duration_since(**since) >= settle && !self.told.contains(*text))
+            .map(|(text, _)| text.clone())
+            .collect();
+        self.told.extend(lasting.iter().cloned());
+        let news = match (had_told, self.told.is_empty()) {
+            (true, true) => Some(News::Agrees),
+            _ if lasting.is_empty() => None,
+            _ => Some(News::Differs { lasting, first: !had_told }),
+        };
+        // A look that is due already comes early enough for all that is newer.
+        self.look_at = self.look_at.filter(|at| *at > now);
+        let waiting = self.since.iter().filter(|(text, _)| !self.told.contains(*text));
+        let due = waiting.map(|(_, since)| *since + settle).min();
+        let ask = due.filter(|_| self.look_at.is_none());
+        self.look_at = self.look_at.or(due);
+        (news, ask.map(|at| at - now))
+    }
+}
+
+fn shortened(differences: &[String]) -> String {
+    let mut text = differences.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    if differences.len() > NAMED {
+        text.push_str(&format!("; and {} more", differences.len() - NAMED));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
