@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use portolan_core::{IpFamily, parse_ip};
+use portolan_core::{IpFamily, ObjectName, parse_ip};
 use portolan_runtime::{CommonArgs, Failure};
 
 use crate::settings::{NodePortAddresses, Settings};
@@ -46,9 +46,21 @@ pub struct Args {
     /// Address of the node's health, /healthz and /livez (empty = none)
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10256")]
     healthz_bind_address: String,
+    /// Raise the node's conntrack settings, and end; afterwards the proxy needs CAP_NET_ADMIN alone
+    #[arg(long, conflicts_with_all = ["cleanup", "cleanup_daemonset"])]
+    init_only: bool,
     /// Remove what this program ever installed on this node, and end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cleanup_daemonset")]
     cleanup: bool,
+    /// With --cleanup: do not end but be ready, so that a DaemonSet tells by its ready pods which nodes are clean
+    #[arg(long, requires = "cleanup")]
+    stay: bool,
+    /// Have all pods of this DaemonSet run --cleanup --stay, and end when they are ready
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    cleanup_daemonset: Option<String>,
+    /// How long --cleanup-daemonset may take
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
+    cleanup_timeout: Duration,
     /// Flags that every Portolan program has.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -59,10 +71,21 @@ pub struct Args {
 pub enum Command {
     /// Be the proxy.
     Run(Settings),
+    /// Raise the node's settings.
+    Initialize(Conntrack),
     /// Remove the tables of that name.
     CleanUp {
         /// Name of the tables.
         table: String,
+        /// Whether to go on afterwards, ready.
+        stay: bool,
+    },
+    /// Have the pods of a DaemonSet clean up.
+    CleanUpNodes {
+        /// The DaemonSet.
+        daemon_set: ObjectName,
+        /// How long it may take.
+        timeout: Duration,
     },
 }
 
@@ -82,8 +105,15 @@ impl Args {
             }
         }
         let settings = self.settings()?;
+        if self.init_only {
+            return Ok(Command::Initialize(settings.conntrack));
+        }
         if self.cleanup {
-            return Ok(Command::CleanUp { table: settings.table });
+            return Ok(Command::CleanUp { table: settings.table, stay: self.stay });
+        }
+        if let Some(name) = &self.cleanup_daemonset {
+            let daemon_set = daemon_set(name)?;
+            return Ok(Command::CleanUpNodes { daemon_set, timeout: self.cleanup_timeout });
         }
         if settings.node_name.is_empty() {
             return Err(Failure::usage("--node-name is missing: the name of this machine's Node object"));
@@ -143,6 +173,15 @@ fn node_port_addresses(text: &str) -> Result<NodePortAddresses, Failure> {
         // kube-proxy takes an empty list for its default too.
         ranges if ranges.is_empty() => Ok(NodePortAddresses::Primary),
         ranges => Ok(NodePortAddresses::Ranges(ranges)),
+    }
+}
+
+fn daemon_set(text: &str) -> Result<ObjectName, Failure> {
+    match text.split('/').collect::<Vec<_>>()[..] {
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err(Failure::usage(format!("--cleanup-daemonset: {text:?} is not NAMESPACE/NAME"))),
     }
 }
 
@@ -208,7 +247,20 @@ mod tests {
 
     #[test]
     fn cleanup_needs_no_node() {
-        assert_eq!(command("--cleanup"), Ok(Command::CleanUp { table: "portolan".into() }));
+        let clean_up = |stay| Ok(Command::CleanUp { table: "portolan".into(), stay });
+        assert_eq!(command("--cleanup"), clean_up(false));
+        assert_eq!(command("--cleanup --stay"), clean_up(true));
+        let nodes = Command::CleanUpNodes {
+            daemon_set: ObjectName::new("kube-system", "p"),
+            timeout: Duration::from_secs(5),
+        };
+        assert_eq!(command("--cleanup-daemonset kube-system/p --cleanup-timeout 5s"), Ok(nodes));
+    }
+
+    #[test]
+    fn settings_are_raised_without_a_node() {
+        let want = Conntrack { max_per_core: None, ..Conntrack::default() };
+        assert_eq!(command("--init-only --conntrack-max-per-core 0"), Ok(Command::Initialize(want)));
     }
 
     #[test]
@@ -224,6 +276,9 @@ mod tests {
             ("--node-name n --nodeport-addresses eth0", "--nodeport-addresses: \"eth0\""),
             ("--node-name n --conntrack-tcp-timeout-established 5", "--conntrack-tcp-timeout-established"),
             ("--node-name n --healthz-bind-address x", "--healthz-bind-address: \"x\""),
+            ("--stay", "--cleanup"),
+            ("--cleanup --init-only", "--init-only"),
+            ("--cleanup-daemonset portolan-proxy", "--cleanup-daemonset: \"portolan-proxy\""),
             ("--nonsense", "--nonsense"),
         ] {
             let message = command(flags).expect_err(flags);

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod backend;
 pub mod capability;
+mod cleanup;
 pub mod health_check;
 pub mod healthz;
 pub mod metrics;

@@ -8,8 +8,7 @@ use portolan_runtime::{
 };
 
 use crate::args::{Args, Command};
-use crate::backend::nftables;
-use crate::{Context, Proxy, Settings, capability};
+use crate::{Context, Proxy, Settings, capability, cleanup, sysctl};
 
 /// `portolan-proxy`, from the command line to the exit status.
 pub fn main() -> ExitCode {
@@ -20,18 +19,29 @@ pub fn main() -> ExitCode {
 async fn program(args: Args) -> Result<(), Failure> {
     let command = args.command()?;
     let log = args.common.start_logging()?;
-    capability::check().map_err(|missing| Failure::usage(missing.to_string()))?;
     match command {
-        Command::CleanUp { table } => {
-            let removed = tokio::task::spawn_blocking(move || nftables::remove(&table)).await;
-            removed.map_err(|error| Failure::fatal(error.to_string()))?.map_err(Failure::from)
+        Command::Initialize(conntrack) => {
+            sysctl::apply(&conntrack);
+            Ok(())
+        }
+        Command::CleanUpNodes { daemon_set, timeout } => {
+            cleanup::nodes(args.common.client().await?, &daemon_set, timeout).await
+        }
+        Command::CleanUp { table, stay } => {
+            check_capability()?;
+            if stay { cleanup::stay(&args, table).await } else { cleanup::node(table).await }
         }
         Command::Run(settings) => {
+            check_capability()?;
             let admin = Admin::new();
             admin.control_log(log);
             proxy(&args, settings, admin).await
         }
     }
+}
+
+fn check_capability() -> Result<(), Failure> {
+    capability::check().map_err(|missing| Failure::usage(missing.to_string()))
 }
 
 async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Failure> {

@@ -1,0 +1,98 @@
+{{/* What pods of more than one part have in common. */}}
+
+{{- define "portolan.images" -}}
+image: {{ include "portolan.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{- define "portolan.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Security of a container that needs nothing of the machine. */}}
+{{- define "portolan.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Probes against an admin address: (list "IP:PORT" host), where an empty host is the pod's address. */}}
+{{- define "portolan.probes" -}}
+{{- $port := regexFind "[0-9]+$" (index . 0) -}}
+{{- $host := index . 1 -}}
+startupProbe:
+  httpGet: {path: /livez, port: {{ $port }}{{ with $host }}, host: {{ . | quote }}{{ end }}}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /livez, port: {{ $port }}{{ with $host }}, host: {{ . | quote }}{{ end }}}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: {{ $port }}{{ with $host }}, host: {{ . | quote }}{{ end }}}
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 3
+{{- end }}
+
+{{/* Replicas on different nodes and zones where there are some, but rather together than not at all. */}}
+{{- define "portolan.spread" -}}
+{{- $root := . -}}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "portolan.selectorLabels" $root | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+
+{{/* Where the pods of a part may run: called with the part's values. */}}
+{{- define "portolan.placement" -}}
+priorityClassName: {{ .priorityClassName | quote }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A ServiceAccount and the binding of the part's ClusterRole to it. */}}
+{{- define "portolan.account" -}}
+{{- $root := index . 0 -}}
+{{- $name := printf "portolan-%s" (index . 1) -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "portolan.labels" . | nindent 4 }}
+automountServiceAccountToken: false
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "portolan.labels" . | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $name }}}
+subjects:
+  - {kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace }}}
+{{- end }}
