@@ -17,15 +17,11 @@ prepare_chart() { # what needs the world outside the cluster, or takes long
 }
 
 install_chart() {
-  # shellcheck disable=SC2046,SC2086
-  "$HERE/helm" --dir "$RUNDIR" install portolan "$CHECKOUT/charts/portolan" --namespace kube-system \
-    --values "$HERE/manifests/chart-values.yaml" $(chart_addresses) --wait --timeout 3m ${PORTOLAN_CHART_FLAGS:-} \
-    > "$LOG/chart.log" 2>&1 || { "$HERE/kubectl" --dir "$RUNDIR" get pods --namespace kube-system -o wide >> "$LOG/chart.log"; failed chart "was not installed"; }
-}
-
-chart_addresses() { # the values that this cluster's addresses ask for
-  echo --set "apiServer.host=$CP_IP"
-  if dual; then echo --set "dns.clusterIPs={$CLUSTER_DNS,$CLUSTER_DNS6}"; else echo --set "dns.clusterIP=$CLUSTER_DNS"; fi
+  local flags
+  read -ra flags <<<"${PORTOLAN_CHART_FLAGS:-}"
+  "$HERE/chart" --dir "$RUNDIR" "${flags[@]}" > "$LOG/chart.log" 2>&1 && return
+  "$HERE/kubectl" --dir "$RUNDIR" get pods --namespace kube-system --output wide >> "$LOG/chart.log" 2>&1
+  failed chart "was not installed"
 }
 
 pod_pids() { # NAME

@@ -1,23 +1,68 @@
-//! End-to-end tests: Portolan's three programs on a real control plane with two real nodes.
+//! End-to-end tests: Portolan on a real control plane with real nodes.
 //!
-//! `cargo test -p portolan-e2e --test cluster -- [ipv4|dual] [NAME]` runs all, one cluster, or the cases
-//! whose name contains NAME. The cases of a cluster share it and its workload and run one after the other.
+//! `cargo test -p portolan-e2e --test cluster -- [SUITE]… [NAME]` runs the suites of `tests/cluster`, or those that are named, or
+//! the cases whose name contains NAME. The cases of a suite share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
+//! `PORTOLAN_HARNESS` name a cluster that is up already.
 
+mod beside;
+mod clients;
+mod install;
+mod nodes;
 mod outage;
 mod readiness;
 mod resolve;
+mod roles;
 mod settings;
 mod traffic;
+mod upgrade;
 mod workload;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use portolan_e2e::{Cluster, Family};
+use portolan_e2e::Cluster;
 
 /// A named case.
 type Case = (&'static str, fn(&Cluster) -> Result<()>);
+
+/// Cases that share a cluster.
+struct Suite {
+    name: &'static str,
+    /// What it runs on, under `tests/`.
+    harness: &'static str,
+    /// Arguments of the harness's `up`.
+    up: &'static [&'static str],
+    /// Whether the servers and clients of `workload` are there from the beginning.
+    workload: bool,
+    cases: &'static [Case],
+}
+
+const SUITES: &[Suite] = &[
+    // Portolan as pods of its chart.
+    Suite { name: "ipv4", harness: "cluster", up: &["--chart", "--audit"], workload: true, cases: IPV4 },
+    Suite {
+        name: "dual",
+        harness: "cluster",
+        up: &["--chart", "--family", "dual"],
+        workload: true,
+        cases: DUAL,
+    },
+    // A cluster without Services and names.
+    Suite {
+        name: "install",
+        harness: "cluster",
+        up: &["--without-portolan"],
+        workload: false,
+        cases: INSTALL,
+    },
+    // A cluster with upstream's parts.
+    Suite { name: "beside", harness: "cluster", up: UPSTREAM, workload: true, cases: BESIDE },
+    // Portolan as processes.
+    Suite { name: "processes", harness: "cluster", up: &[], workload: true, cases: PROCESSES },
+];
+
+const UPSTREAM: &[&str] = &["--without-portolan", "--kube-proxy", "--kube-controllers"];
 
 const IPV4: &[Case] = &[
     ("names resolve from pods of both nodes", resolve::names),
@@ -31,11 +76,24 @@ const IPV4: &[Case] = &[
     ("scale 3, 6, 0, 2; with 0 connections are refused at once", readiness::scaling),
     ("slices and Endpoints as upstream writes them, and no write without need", readiness::objects),
     ("malformed and hostile objects hurt nobody else", settings::malformed),
-    ("wrong settings end with one line and status 64", settings::refused),
     ("each program killed and started again under traffic", outage::restarts),
     ("the API server away for 60 s", outage::api_server),
     ("connections to the API server that go silent", outage::silence),
+    ("a node that comes and goes", nodes::come_and_go),
+    ("from the image of an earlier commit and back, under traffic", upgrade::there_and_back),
+    ("an API server that the proxy cannot reach", install::unreachable),
+    ("a second release is refused", install::second_release),
+    ("each part is granted what it uses, and no more", roles::least),
+    ("uninstalled without a trace", install::gone_without_trace),
 ];
+
+const INSTALL: &[Case] = &[
+    ("wrong and missing values are named", install::wrong_values),
+    ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
+];
+
+const BESIDE: &[Case] =
+    &[("step by step from upstream's parts and back, under traffic", beside::step_by_step)];
 
 const DUAL: &[Case] = &[
     ("names resolve from pods of both nodes", resolve::names),
@@ -45,27 +103,37 @@ const DUAL: &[Case] = &[
     ("a NodePort on the other node, and on one without a local pod", traffic::node_port),
 ];
 
+const PROCESSES: &[Case] = &[
+    ("names resolve from pods of both nodes", resolve::names),
+    ("a ClusterIP reaches all three pods by name and from the node", traffic::cluster_ip),
+    ("wrong settings end with one line and status 64", settings::refused),
+    ("each program killed and started again under traffic", outage::restarts),
+];
+
 fn main() -> ExitCode {
     // cargo passes flags meant for its own harness; what is left selects.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let wanted = |word: &str| words.iter().any(|other| other == word);
-    let filter = words.iter().find(|word| !["ipv4", "dual"].contains(&word.as_str()));
-    let both = !wanted("ipv4") && !wanted("dual");
+    let is_suite = |word: &str| SUITES.iter().any(|suite| suite.name == word);
+    let filter = words.iter().find(|word| !is_suite(word));
+    let wanted = |suite: &Suite| {
+        words.iter().any(|word| word == suite.name)
+            || (suite.harness == "cluster" && !words.iter().any(|word| is_suite(word)))
+    };
     let (mut passed, mut failed) = (0, Vec::new());
-    for (family, name, cases) in [(Family::Ipv4, "ipv4", IPV4), (Family::Dual, "dual", DUAL)] {
-        if !both && !wanted(name) {
+    for suite in SUITES.iter().filter(|suite| wanted(suite)) {
+        let cases: Vec<_> =
+            suite.cases.iter().filter(|case| filter.is_none_or(|filter| case.0.contains(filter))).collect();
+        if cases.is_empty() {
             continue;
         }
-        let cases: Vec<_> =
-            cases.iter().filter(|case| filter.is_none_or(|filter| case.0.contains(filter))).collect();
-        match run(family, name, &cases) {
+        match run(suite, &cases) {
             Ok(losers) => {
                 passed += cases.len() - losers.len();
                 failed.extend(losers);
             }
             Err(error) => {
-                println!("{name}: no cluster: {error:#}");
-                failed.extend(cases.iter().map(|case| format!("{name}: {}", case.0)));
+                println!("{}: no cluster: {error:#}", suite.name);
+                failed.extend(cases.iter().map(|case| format!("{}: {}", suite.name, case.0)));
             }
         }
     }
@@ -76,11 +144,14 @@ fn main() -> ExitCode {
     if failed.is_empty() && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(family: Family, name: &str, cases: &[&Case]) -> Result<Vec<String>> {
+fn run(suite: &Suite, cases: &[&Case]) -> Result<Vec<String>> {
+    let name = suite.name;
     let began = Instant::now();
-    let cluster = Cluster::up(family)?;
-    workload::deploy(&cluster, family)?;
-    println!("{name}: cluster and workload ready after {:.1} s", began.elapsed().as_secs_f64());
+    let cluster = Cluster::up(suite.harness, name, suite.up)?;
+    if suite.workload {
+        workload::deploy(&cluster)?;
+    }
+    println!("{name}: cluster ready after {:.1} s", began.elapsed().as_secs_f64());
     let mut failed = Vec::new();
     for (case, test) in cases {
         let began = Instant::now();
@@ -92,7 +163,9 @@ fn run(family: Family, name: &str, cases: &[&Case]) -> Result<Vec<String>> {
                 println!("test {name}: {case} ... FAILED ({seconds:.1} s)\n    {error:#}");
                 failed.push(format!("{name}: {case}"));
                 // What follows starts from the same workload, whatever this one left.
-                workload::settle(&cluster)?;
+                if suite.workload {
+                    workload::settle(&cluster)?;
+                }
             }
         }
     }

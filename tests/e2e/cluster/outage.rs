@@ -3,50 +3,20 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use portolan_e2e::{Background, Cluster, wait_until};
+use portolan_e2e::{Cluster, wait_until};
 
+use crate::clients::Clients;
 use crate::workload::{address, published, scale, settle, web_pods};
-
-/// Traffic of every kind, from a pod on each node: an established connection, and new ones by address.
-fn traffic(cluster: &Cluster, duration: &str) -> Result<Vec<Background>> {
-    let target = address(cluster, "my-svc")?;
-    let (page, echo) = (format!("http://{target}:80/"), format!("{target}:81"));
-    let datagram = format!("{target}:82");
-    let mut clients = Vec::new();
-    for pod in ["client-1", "client-2"] {
-        clients
-            .push(cluster.start_client(pod, &["load", &page, "--duration", duration, "--interval", "5ms"])?);
-        clients.push(
-            cluster
-                .start_client(pod, &["flow", "tcp", &echo, "--duration", duration, "--interval", "20ms"])?,
-        );
-        clients.push(
-            cluster.start_client(
-                pod,
-                &["flow", "udp", &datagram, "--duration", duration, "--interval", "50ms"],
-            )?,
-        );
-    }
-    Ok(clients)
-}
-
-fn all_answered(clients: Vec<Background>) -> Result<u64> {
-    let mut answered = 0;
-    for client in clients {
-        answered += client.finish()?.all_answered()?.ok;
-    }
-    Ok(answered)
-}
 
 /// Each program killed (-9) and started again while traffic runs.
 pub(crate) fn restarts(cluster: &Cluster) -> Result<()> {
     for name in ["controllers", "dns", "proxy-1", "proxy-2"] {
-        let clients = traffic(cluster, "8s")?;
+        let clients = Clients::start(cluster, "8s")?;
         std::thread::sleep(Duration::from_secs(2));
         cluster.kill(name, "KILL")?;
         std::thread::sleep(Duration::from_secs(1));
         cluster.restart(name)?;
-        let answered = all_answered(clients)?;
+        let answered = clients.all_answered()?;
         println!("    {name} killed and started again: {answered} answers, none missing");
     }
     // Each does its work again: a new endpoint gets through all of them.
@@ -123,22 +93,25 @@ fn away(cluster: &Cluster, target: &str) -> Result<()> {
     Ok(())
 }
 
-/// The controllers' connections go silent, as when the other end loses its power: no packet of them gets
+/// The leading controllers' connections go silent, as when the other end loses its power: no packet of them gets
 /// through any more, and nobody says so. New connections work.
 pub(crate) fn silence(cluster: &Cluster) -> Result<()> {
-    let pid = std::fs::read_to_string(format!("{}/controllers.pid", cluster.variable("RUN_DIR")?))?;
-    let pid = format!("pid={},", pid.trim());
-    let sockets = cluster.enter("cp", &["ss", "-Htnp", "state", "established"])?;
-    let ports = sockets.lines().filter(|line| line.contains(&pid)).filter_map(|line| {
-        let local = line.split_whitespace().nth(2)?;
-        Some(local.rsplit_once(':')?.1.to_owned())
+    let lease = cluster.get(&["lease", "-n", "kube-system", "portolan-controllers"])?;
+    let holder = lease["spec"]["holderIdentity"].as_str().context("nobody leads")?;
+    let pod = holder.split('_').next().context("no pod's name")?;
+    let pod = cluster.get(&["pod", "-n", "kube-system", pod])?;
+    let ip = pod["status"]["podIP"].as_str().context("no address")?;
+    let sockets = cluster.enter("cp", &["ss", "-Htn", "state", "established", "sport", "=", ":6443"])?;
+    let ports = sockets.lines().filter_map(|line| {
+        let (peer, port) = line.split_whitespace().nth(3)?.rsplit_once(':')?;
+        peer.trim_matches(['[', ']']).trim_start_matches("::ffff:").eq(ip).then(|| port.to_owned())
     });
     let ports: Vec<_> = ports.collect();
-    ensure!(!ports.is_empty(), "the controllers have no connection: {sockets}");
+    ensure!(!ports.is_empty(), "the controllers at {ip} have no connection: {sockets}");
     let ports = ports.join(", ");
     let rules = format!(
-        "table inet silence {{ chain out {{ type filter hook output priority -300; tcp sport {{ {ports} }} drop; }}; \
-         chain in {{ type filter hook input priority -300; tcp sport 6443 tcp dport {{ {ports} }} drop; }}; }}"
+        "table inet silence {{ chain in {{ type filter hook input priority -300; ip saddr {ip} tcp sport {{ {ports} }} drop; }}; \
+         chain out {{ type filter hook output priority -300; ip daddr {ip} tcp dport {{ {ports} }} drop; }}; }}"
     );
     cluster.enter("cp", &["nft", &rules])?;
     let began = Instant::now();

@@ -94,10 +94,16 @@ spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, 
     Ok(())
 }
 
+/// A program of ours on this machine.
+fn program_path(program: &str) -> String {
+    let folder = std::env::var_os("PORTOLAN_BIN_DIR")
+        .map_or_else(|| target_folder().join("release"), std::path::PathBuf::from);
+    folder.join(program).display().to_string()
+}
+
 /// Runs a program of ours in the control plane's namespace; its exit status and its last line.
 fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Result<(String, String)> {
-    let target = target_folder();
-    let program = target.join("release").join(program).display().to_string();
+    let program = program_path(program);
     let words: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
     let script = format!("timeout 10 {program} {} 2>&1; echo \"status $?\"", words.join(" "));
     let text = cluster.enter("cp", &["sh", "-c", &script])?;
@@ -166,8 +172,7 @@ fn unreachable(cluster: &Cluster) -> Result<()> {
 /// The proxy without CAP_NET_ADMIN.
 fn unprivileged(cluster: &Cluster, kubeconfig: &str) -> Result<()> {
     ensure!(Command::new("setpriv").arg("--version").output().is_ok(), "no setpriv");
-    let target = target_folder();
-    let program = target.join("release/portolan-proxy").display().to_string();
+    let program = program_path("portolan-proxy");
     let script = format!(
         "setpriv --bounding-set -net_admin --inh-caps -net_admin timeout 10 {program} --kubeconfig {kubeconfig} --node-name x --mode nftables 2>&1; echo \"status $?\""
     );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use portolan_e2e::{Cluster, Family, wait_until};
+use portolan_e2e::{Cluster, wait_until};
 
 /// Ports: the containers' own numbers differ from the Service's, and the Service names the target.
 const MANIFESTS: &str = r#"
@@ -124,11 +124,9 @@ spec:
 "#;
 
 /// Makes the workload and waits until it serves.
-pub(crate) fn deploy(cluster: &Cluster, family: Family) -> Result<()> {
-    let policy = match family {
-        Family::Ipv4 => "ipFamilyPolicy: SingleStack",
-        Family::Dual => "ipFamilyPolicy: RequireDualStack",
-    };
+pub(crate) fn deploy(cluster: &Cluster) -> Result<()> {
+    let policy =
+        if cluster.dual() { "ipFamilyPolicy: RequireDualStack" } else { "ipFamilyPolicy: SingleStack" };
     cluster.apply(&MANIFESTS.replace("IP_FAMILY_POLICY", policy))?;
     let pods = ["pod/client-1", "pod/client-2", "pod/lonely", "pod/named"];
     let mut wait = vec!["wait", "-n", "e2e", "--for=condition=Ready", "--timeout=60s"];

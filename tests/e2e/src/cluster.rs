@@ -1,4 +1,5 @@
-//! The cluster: started by `tests/cluster/up`, spoken to through its scripts.
+//! A cluster, spoken to through the scripts of a harness: a folder with `up`, `down`, `kubectl`, `helm`, `enter`, `kill`,
+//! `restart`, `log` and `load`, each of which takes `--dir RUNDIR` first, and a file `RUNDIR/env` of variables.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -11,16 +12,7 @@ use serde_json::Value;
 
 use crate::Report;
 
-/// IP families of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4 only.
-    Ipv4,
-    /// IPv4 and IPv6.
-    Dual,
-}
-
-/// A running cluster of two nodes; it is taken away when this is dropped.
+/// A running cluster; it is taken away when this is dropped.
 pub struct Cluster {
     scripts: PathBuf,
     directory: PathBuf,
@@ -29,30 +21,37 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster with Portolan's release binaries. With `PORTOLAN_KEEP_CLUSTER` set it stays.
-    pub fn up(family: Family) -> Result<Self> {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/")?.join("cluster");
-        let name = match family {
-            Family::Ipv4 => "ipv4",
-            Family::Dual => "dual",
-        };
-        let directory = std::env::temp_dir().join(format!("portolan-e2e-{name}"));
+    /// Starts a cluster with a harness of this repository (`cluster`, `kind`) in a folder made of `name`; with
+    /// `PORTOLAN_KEEP_CLUSTER` set it stays. Where `PORTOLAN_CLUSTER` names the folder of one that is up already, that one
+    /// is taken as it is, and left; `PORTOLAN_HARNESS` is then the folder of its scripts.
+    pub fn up(harness: &str, name: &str, arguments: &[&str]) -> Result<Self> {
+        let given = std::env::var_os("PORTOLAN_CLUSTER").map(PathBuf::from);
         let mut cluster = Self {
-            scripts,
-            directory,
+            scripts: match std::env::var_os("PORTOLAN_HARNESS") {
+                Some(folder) => std::path::absolute(folder)?,
+                None => repository()?.join("tests").join(harness),
+            },
+            directory: given
+                .clone()
+                .unwrap_or_else(|| std::env::temp_dir().join(format!("portolan-e2e-{name}"))),
             variables: HashMap::new(),
-            keep: std::env::var_os("PORTOLAN_KEEP_CLUSTER").is_some(),
+            keep: given.is_some() || std::env::var_os("PORTOLAN_KEEP_CLUSTER").is_some(),
         };
-        let status = cluster.script("up").args(["--family", name]).status()?;
-        if !status.success() {
-            bail!("tests/cluster/up failed");
+        if given.is_none() && !cluster.script("up").args(arguments).stdout(Stdio::null()).status()?.success()
+        {
+            bail!("{} failed", cluster.scripts.join("up").display());
         }
-        let text = std::fs::read_to_string(cluster.directory.join("env"))?;
+        cluster.read_variables()?;
+        Ok(cluster)
+    }
+
+    fn read_variables(&mut self) -> Result<()> {
+        let text = std::fs::read_to_string(self.directory.join("env"))?;
         let words = text.split_whitespace().filter_map(|word| word.split_once('='));
-        cluster.variables = words
+        self.variables = words
             .map(|(name, value)| (name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
             .collect();
-        Ok(cluster)
+        Ok(())
     }
 
     fn script(&self, name: &str) -> Command {
@@ -66,9 +65,19 @@ impl Cluster {
         self.variables.get(name).map(String::as_str).with_context(|| format!("the cluster has no {name}"))
     }
 
+    /// Whether pods and Services have IPv6 addresses beside the IPv4 ones.
+    pub fn dual(&self) -> bool {
+        self.variables.get("FAMILY").is_some_and(|family| family == "dual")
+    }
+
+    /// Runs a script of the harness and returns what it prints.
+    pub fn run(&self, script: &str, arguments: &[&str]) -> Result<String> {
+        printed(self.script(script).args(arguments).output()?, &format!("{script} {}", arguments.join(" ")))
+    }
+
     /// Runs kubectl and returns what it prints.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        printed(self.script("kubectl").args(arguments).output()?, &format!("kubectl {}", arguments.join(" ")))
+        self.run("kubectl", arguments)
     }
 
     /// Runs kubectl and returns what it prints as JSON.
@@ -144,26 +153,36 @@ impl Cluster {
 
     /// Kills a program of the cluster.
     pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
-        printed(self.script("kill").args([name, signal]).output()?, &format!("kill {name}")).map(|_| ())
+        self.run("kill", &[name, signal]).map(|_| ())
     }
 
     /// Starts a program of the cluster, after killing it (-9) if it runs.
     pub fn restart(&self, name: &str) -> Result<()> {
-        printed(self.script("restart").arg(name).output()?, &format!("restart {name}")).map(|_| ())
+        self.run("restart", &[name]).map(|_| ())
+    }
+
+    /// Starts a program of the cluster anew with a variable that reaches its command line.
+    pub fn restart_with(&self, name: &str, variable: &str, value: &str) -> Result<()> {
+        let output = self.script("restart").arg(name).env(variable, value).output()?;
+        printed(output, &format!("{variable}={value:?} restart {name}")).map(|_| ())
     }
 
     /// What a program logged.
     pub fn log(&self, name: &str) -> Result<String> {
-        Ok(std::fs::read_to_string(Path::new(self.variable("LOG_DIR")?).join(format!("{name}.log")))?)
+        self.run("log", &[name])
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         if self.keep {
-            println!("the cluster stays: tests/cluster/kubectl --dir {} …", self.directory.display());
+            println!(
+                "the cluster stays: {}/kubectl --dir {} …",
+                self.scripts.display(),
+                self.directory.display()
+            );
         } else if !self.script("down").status().is_ok_and(|status| status.success()) {
-            eprintln!("tests/cluster/down failed");
+            eprintln!("{} failed", self.scripts.join("down").display());
         }
     }
 }
@@ -179,6 +198,11 @@ impl Background {
     pub fn finish(self) -> Result<Report> {
         report(&self.child.wait_with_output()?, &self.what)
     }
+}
+
+/// The root of the checkout.
+pub fn repository() -> Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("no checkout")?.to_owned())
 }
 
 /// Cargo's target folder.

@@ -1,7 +1,7 @@
-//! A real cluster of `tests/cluster` as tests use it.
+//! A real cluster as tests use it.
 
 mod cluster;
 mod report;
 
-pub use cluster::{Background, Cluster, Family, target_folder, wait_until};
+pub use cluster::{Background, Cluster, repository, target_folder, wait_until};
 pub use report::Report;

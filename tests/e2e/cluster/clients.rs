@@ -1,0 +1,51 @@
+//! Traffic that runs beside a case.
+
+use anyhow::Result;
+use portolan_e2e::{Background, Cluster};
+
+use crate::workload::address;
+
+/// Clients that go on until they have run for their time.
+pub(crate) struct Clients(Vec<Background>);
+
+impl Clients {
+    /// Traffic of every kind, from a pod on each node: an established connection, an established flow, and new connections by
+    /// address.
+    pub(crate) fn start(cluster: &Cluster, duration: &str) -> Result<Self> {
+        let target = address(cluster, "my-svc")?;
+        let (page, echo) = (format!("http://{target}:80/"), format!("{target}:81"));
+        let datagram = format!("{target}:82");
+        let mut clients = Vec::new();
+        for pod in ["client-1", "client-2"] {
+            for (command, interval) in [
+                (["load", &page].as_slice(), "5ms"),
+                (&["flow", "tcp", &echo], "20ms"),
+                (&["flow", "udp", &datagram], "50ms"),
+            ] {
+                let arguments = [command, &["--duration", duration, "--interval", interval]].concat();
+                clients.push(cluster.start_client(pod, &arguments)?);
+            }
+        }
+        Ok(Self(clients))
+    }
+
+    /// As `start`, and new connections by name.
+    pub(crate) fn start_with_names(cluster: &Cluster, duration: &str) -> Result<Self> {
+        let mut clients = Self::start(cluster, duration)?;
+        for pod in ["client-1", "client-2"] {
+            let page = "http://my-svc.e2e.svc.cluster.local:80/";
+            let arguments = ["load", page, "--duration", duration, "--interval", "20ms"];
+            clients.0.push(cluster.start_client(pod, &arguments)?);
+        }
+        Ok(clients)
+    }
+
+    /// Waits for their end; the number of answers. Fails if one is missing.
+    pub(crate) fn all_answered(self) -> Result<u64> {
+        let mut answered = 0;
+        for client in self.0 {
+            answered += client.finish()?.all_answered()?.ok;
+        }
+        Ok(answered)
+    }
+}

@@ -1,0 +1,121 @@
+//! What each part may ask of the API server, and what it asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Display, Formatter};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use portolan_e2e::Cluster;
+use serde_json::Value;
+
+/// A verb on a resource of a namespace; no namespace = all of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Access {
+    group: String,
+    resource: String,
+    verb: String,
+    namespace: Option<String>,
+}
+
+impl Display for Access {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        self.namespace.as_ref().map_or(Ok(()), |namespace| write!(f, " in {namespace}"))
+    }
+}
+
+/// Grants and requests by service account.
+type Accesses = BTreeMap<String, BTreeSet<Access>>;
+
+/// Everything that is granted has been used by the cases before, and nothing was refused.
+pub(crate) fn least(cluster: &Cluster) -> Result<()> {
+    let granted = granted(cluster)?;
+    ensure!(granted.len() >= 3, "roles of three parts, not of {:?}", granted.keys());
+    let (used, refused) = requests(cluster)?;
+    ensure!(refused.is_empty(), "refused: {}", refused.join("; "));
+    let mut idle = Vec::new();
+    for (account, grants) in &granted {
+        let used = used.get(account).with_context(|| format!("{account} has asked for nothing"))?;
+        let covers = |grant: &&Access| {
+            used.iter().any(|access| {
+                let namespace = grant.namespace.is_none() || access.namespace == grant.namespace;
+                (&access.group, &access.resource, &access.verb)
+                    == (&grant.group, &grant.resource, &grant.verb)
+                    && namespace
+            })
+        };
+        println!("    {account}: {} grants, {} requests of different kinds", grants.len(), used.len());
+        idle.extend(grants.iter().filter(|grant| !covers(grant)).map(|grant| format!("{account}: {grant}")));
+    }
+    ensure!(idle.is_empty(), "granted and never used: {}", idle.join("; "));
+    Ok(())
+}
+
+/// From the API: what the bindings of the release give to its service accounts.
+fn granted(cluster: &Cluster) -> Result<Accesses> {
+    let mut all = Accesses::new();
+    for (bindings, roles) in [("clusterrolebindings", "clusterrole"), ("rolebindings", "role")] {
+        let release = "app.kubernetes.io/instance=portolan";
+        let bindings = cluster.get(&[bindings, "-n", "kube-system", "-l", release])?;
+        for binding in bindings["items"].as_array().context("no items")? {
+            let name = binding["roleRef"]["name"].as_str().context("no role")?;
+            let role = cluster.get(&[roles, "-n", "kube-system", name])?;
+            let namespace = binding["metadata"]["namespace"].as_str().map(str::to_owned);
+            for subject in binding["subjects"].as_array().context("no subjects")? {
+                let account = subject["name"].as_str().context("no account")?.to_owned();
+                all.entry(account).or_default().extend(accesses(&role, namespace.as_ref()));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The rules of a role, one by one.
+fn accesses(role: &Value, namespace: Option<&String>) -> Vec<Access> {
+    let words = |value: &Value| -> Vec<String> {
+        let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    };
+    let mut all = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                for verb in words(&rule["verbs"]) {
+                    let (group, resource) = (group.clone(), resource.clone());
+                    all.push(Access { group, resource, verb, namespace: namespace.cloned() });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// From the audit log: what the service accounts of the release asked for, and what of it was refused.
+fn requests(cluster: &Cluster) -> Result<(Accesses, Vec<String>)> {
+    let log = Path::new(cluster.variable("LOG_DIR")?).join("audit.log");
+    let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    let (mut used, mut refused) = (Accesses::new(), BTreeSet::new());
+    for line in log.lines().filter(|line| line.contains("system:serviceaccount:kube-system:portolan-")) {
+        // The last line may still be on its way.
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let user = text(&event["user"]["username"]);
+        let Some(account) = user.strip_prefix("system:serviceaccount:kube-system:") else { continue };
+        let object = &event["objectRef"];
+        let subresource = object["subresource"].as_str().map(|name| format!("/{name}"));
+        let access = Access {
+            group: text(&object["apiGroup"]),
+            resource: text(&object["resource"]) + &subresource.unwrap_or_default(),
+            verb: text(&event["verb"]),
+            namespace: object["namespace"].as_str().map(str::to_owned),
+        };
+        if event["responseStatus"]["code"] == 403 {
+            refused.insert(format!("{account}: {access}"));
+        }
+        used.entry(account.to_owned()).or_default().insert(access);
+    }
+    Ok((used, refused.into_iter().collect()))
+}
