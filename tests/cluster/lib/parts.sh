@@ -14,6 +14,11 @@ parts() { # the names of all that this cluster consists of, in the order in whic
   done
 }
 
+processes() { # those of them that are started here, not by a kubelet
+  local name
+  for name in $(parts); do in_pods "$name" || echo "$name"; done
+}
+
 start() { # NAME
   local i=${1##*-}
   case $1 in
