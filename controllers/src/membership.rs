@@ -82,8 +82,9 @@ pub(crate) fn readiness_times(pods: &[&Pod]) -> HashMap<Arc<str>, Timestamp> {
 
 /// Value of [`TRIGGER_TIME`].
 ///
-/// Differs from upstream: what changed is told by comparing with what is stored, not by a memory of
-/// earlier runs, so that the first write after a restart does not carry the Service's age.
+/// Differs from upstream: which change a write answers, for the trigger time annotation, is told by
+/// comparing with what is stored, not by a memory of earlier writes, so that the first write after a
+/// restart does not carry the Service's age.
 pub(crate) fn trigger_annotation(time: Option<Timestamp>) -> Option<(Arc<str>, Arc<str>)> {
     time.map(|time| (TRIGGER_TIME.into(), time.to_string().into()))
 }

@@ -148,8 +148,8 @@ impl Forwarder {
         outcome
     }
 
-    /// Differs from upstream: a server that answers with a failure of its own (SERVFAIL, REFUSED) is
-    /// passed over for the next one, as the C library does; CoreDNS takes such an answer for good.
+    /// Differs from upstream: when forwarding, a server that answers with a failure of its own (SERVFAIL,
+    /// REFUSED) is passed over for the next one, as the C library does; CoreDNS takes such an answer for good.
     async fn ask_in_turn(&self, question: &Question) -> Result<Message, Unanswered> {
         let servers = self.in_order();
         let mut refusal = None;

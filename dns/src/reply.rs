@@ -10,7 +10,8 @@ use rand::seq::SliceRandom;
 /// Largest UDP message that is sent, whatever the client takes: it passes every network in one piece
 /// (RFC 9715).
 ///
-/// Differs from upstream: CoreDNS sends as much as the client takes unless the plugin `bufsize` is on.
+/// Differs from upstream: an answer over UDP has at most 1,232 octets; CoreDNS sends as much as the client
+/// takes unless the plugin `bufsize` is on.
 pub(crate) const MAX_UDP: u16 = 1232;
 /// Largest UDP message for clients without EDNS (RFC 1035 §4.2.1).
 const PLAIN_UDP: u16 = 512;
@@ -49,7 +50,8 @@ impl Reply {
 
     /// The header that answers the request's. `recursion` is whether other names are forwarded.
     ///
-    /// Differs from upstream: RA is then set in answers from the zone too, as some clients warn without it.
+    /// Differs from upstream: where other names are forwarded, RA (recursion available) is set in answers
+    /// from the zone too, as some clients warn without it.
     pub(crate) fn metadata(&self, request: &MessageRequest, recursion: bool) -> Metadata {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.response_code = self.code;
@@ -100,8 +102,8 @@ pub(crate) fn udp_size(request: &MessageRequest) -> u16 {
 ///
 /// No option is sent back: there is none that the server knows.
 ///
-/// Differs from upstream: CoreDNS repeats some options (NSID, cookies, padding) without acting on them,
-/// and the size as the client sent it.
+/// Differs from upstream: answers carry no EDNS options and the server's own size; CoreDNS repeats some
+/// options (NSID, cookies, padding) without acting on them, and the size as the client sent it.
 pub(crate) fn edns(request: &MessageRequest) -> Option<Edns> {
     let asked = request.edns.as_ref()?;
     let mut edns = Edns::new();

@@ -30,8 +30,10 @@ pub type Serving = BTreeMap<FrontendAddress, BTreeSet<SocketAddr>>;
 
 /// Whether a flow leads to an endpoint that answers at its frontend; `None` if it came in at none of the frontends.
 ///
-/// `node_addresses` are those at which NodePorts answer. Differs from upstream: there a flow to
-/// any other host's port counts too if the number equals a NodePort.
+/// `node_addresses` are those at which NodePorts answer.
+///
+/// Differs from upstream: stale UDP flows to a NodePort's number are ended only if they go to one of the
+/// node's addresses; kube-proxy ends those to any other host's port of that number too.
 pub fn leads_right(flow: &Flow, serving: &Serving, node_addresses: &HashSet<IpAddr>) -> Option<bool> {
     let (address, port) = (flow.original_destination.ip(), flow.original_destination.port());
     let endpoints = serving.get(&FrontendAddress::Address(address, port)).or_else(|| {

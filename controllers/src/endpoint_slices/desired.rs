@@ -39,8 +39,9 @@ pub(super) fn groups<'n>(
         let group = groups.entry(port_key(&ports)).or_default();
         group.ports = ports;
         let node = pod.node_name.as_deref().and_then(&node);
-        // A pod of a node that is gone is about to be removed too. Differs from upstream: there the
-        // Service then fails and is retried until the node comes; here the node's coming is the retry.
+        // A pod of a node that is gone is about to be removed too. Differs from upstream: a Service with a
+        // pod whose node is missing is looked at again when the node comes; kube-controller-manager takes
+        // it for failed and tries again after growing pauses. Neither publishes the pod until then.
         if node.is_none() && !service.publish_not_ready {
             continue;
         }
@@ -85,8 +86,9 @@ pub(super) enum Distribution {
 impl Distribution {
     /// The distribution that a Service asks for. The annotation for topology aware hints overrides it.
     ///
-    /// Differs from upstream: with that annotation no hints are computed (yet); they are removed, as
-    /// upstream removes them where it cannot compute them.
+    /// Differs from upstream: for a Service with the annotation for topology aware routing no hints are
+    /// computed (yet), and those that are there are removed, as kube-controller-manager does only where
+    /// it cannot compute them.
     pub(super) fn of(service: &Service) -> Option<Self> {
         let annotation = |key| service.meta.annotations.get(key).map(AsRef::as_ref);
         let mode = annotation("service.kubernetes.io/topology-aware-hints")

@@ -10,8 +10,9 @@ const LONGEST: usize = 63;
 
 /// Name of the `ordinal`th slice of a Service, family and set of ports.
 ///
-/// Differs from upstream, where the API server draws a random suffix: of two writers that both think
-/// that the slice is missing, one gets "already exists" instead of a duplicate (kubernetes#100033).
+/// Differs from upstream: the name of a new slice follows from the Service, the family and the ports;
+/// kube-controller-manager lets the API server draw a random suffix. Of two writers that both think that
+/// the slice is missing, one gets "already exists" instead of making a duplicate (kubernetes#100033).
 pub(super) fn name(service: &Service, family: IpFamily, ports: &[EndpointPort], ordinal: usize) -> String {
     let mut hash = Hash::new();
     hash.field(service.meta.uid.as_bytes());

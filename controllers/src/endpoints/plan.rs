@@ -116,9 +116,11 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
     }
 }
 
-/// Endpoints without a Service. Differs from upstream, which removes any at its start: only those that
-/// carry the controller's mark go, because a user may make Endpoints before their Service; the API
-/// server itself removes the others together with a Service.
+/// Endpoints without a Service.
+///
+/// Differs from upstream: of Endpoints without a Service only those that carry the controller's label are
+/// removed, because a user may make Endpoints before their Service; kube-controller-manager removes any
+/// at its start. The API server itself removes the others together with their Service.
 fn orphan(existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
     let ours = |existing: &&Endpoints| {
         existing.meta.label(MANAGED_BY) == Some(MANAGER)

@@ -73,8 +73,10 @@ pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
 /// counts once in each subset, as upstream counts.
 ///
 /// Ready addresses come first; the class that does not fit is shared among the subsets in proportion,
-/// rounded up, and the last one gets what is left. Differs from upstream: a subset that this empties is
-/// dropped, since the API server refuses the whole object for it.
+/// rounded up, and the last one gets what is left.
+///
+/// Differs from upstream: where Endpoints are cut down to 1,000 addresses, a subset that this empties is
+/// dropped, since the API server would refuse the whole object for it.
 pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize) -> bool {
     let ready: usize = subsets.iter().map(|subset| subset.addresses.len()).sum();
     let not_ready: usize = subsets.iter().map(|subset| subset.not_ready_addresses.len()).sum();

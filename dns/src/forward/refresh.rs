@@ -72,7 +72,8 @@ impl Forwarder {
     /// Sends each server a name that nobody can guess. If this server is then asked for it, queries go
     /// in a circle (a resolver on this host that uses us, for example).
     ///
-    /// Differs from upstream: CoreDNS ends the process; here the server is not used.
+    /// Differs from upstream: a server to forward to that leads back to this one is not used; CoreDNS
+    /// (plugin `loop`) ends the process.
     async fn probe(&self, which: impl Fn(&Server) -> bool) {
         let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner).clone();
         for server in servers.iter().filter(|server| which(server)) {

@@ -44,7 +44,8 @@ pub enum Outcome {
     /// The name does not exist. The SOA record goes into the authority section; the code is about
     /// [`Answer::name`], so it is sent even below a chain of aliases (RFC 6604).
     ///
-    /// Differs from upstream: CoreDNS sends NOERROR with the aliases alone.
+    /// Differs from upstream: where an alias leads to a name that does not exist, the code is NXDOMAIN;
+    /// CoreDNS sends NOERROR with the aliases alone.
     NxDomain(Record),
     /// The name is not known, and not all objects are: to be answered with SERVFAIL, so that nobody
     /// remembers for a while that a Service does not exist which merely was not seen yet.
@@ -67,8 +68,8 @@ impl Zone {
                 Step::Ends(outcome) => return Answer { chain, name, outcome },
                 Step::Alias(target) => target,
             };
-            // Differs from upstream: an alias is one for every type (RFC 1034 §3.6.2); CoreDNS follows it
-            // for addresses only.
+            // Differs from upstream: the alias of an ExternalName Service is one for every type (RFC 1034
+            // §3.6.2); CoreDNS follows it for addresses only.
             let alias = self.record(&name, RData::CNAME(CNAME(target.clone())));
             if matches!(record_type, RecordType::CNAME | RecordType::ANY) {
                 return Answer { chain, name, outcome: records([alias]) };
@@ -167,8 +168,8 @@ impl Zone {
     /// Addresses that belong to no Service are somebody else's to name (kubeadm's Corefile says
     /// `fallthrough in-addr.arpa ip6.arpa`).
     ///
-    /// Differs from upstream: before the first sync CoreDNS asks the upstream for cluster addresses,
-    /// and its NXDOMAIN is then cached; here the answer is SERVFAIL.
+    /// Differs from upstream: before the first sync, reverse look-ups of unknown addresses get SERVFAIL;
+    /// CoreDNS forwards those of cluster addresses too, and the NXDOMAIN from there is then cached.
     fn reverse_name(&self, ip: std::net::IpAddr, name: &Name, record_type: RecordType) -> Outcome {
         let zone = || self.soa(name.trim_to(2), &self.config.origin);
         let mut names = self.reverse.pointers(ip).peekable();
@@ -193,7 +194,8 @@ impl Zone {
 
     /// RFC 8482 §4.2: one record that says no more than that the name exists.
     ///
-    /// Differs from upstream: CoreDNS answers NODATA, which the RFC keeps for names without records.
+    /// Differs from upstream: a query of type ANY gets one HINFO record (RFC 8482); CoreDNS answers NODATA,
+    /// which that RFC keeps for names without records.
     fn any(&self, name: &Name) -> Record {
         self.record(name, RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new())))
     }

@@ -54,9 +54,9 @@ impl Zone {
         match target {
             Target::Apex => Found::Apex,
             Target::Version => Found::Version,
-            // Differs from upstream: here and at the protocol above a port's name, CoreDNS answers
-            // NXDOMAIN although a name below exists; resolvers that minimise names (RFC 9156) or cut
-            // at NXDOMAIN (RFC 8020) then never ask for it.
+            // Differs from upstream: names that only have others below them (`svc`, `dns`, the protocol
+            // above a port's name) exist and have no data; CoreDNS answers NXDOMAIN, and resolvers that
+            // minimise names (RFC 9156) or cut at NXDOMAIN (RFC 8020) then never ask for what is below.
             Target::NameServers | Target::Services => Found::Empty,
             Target::NameServer => Found::NameServer,
             Target::ServicesOf(namespace) => self.namespace(namespace),

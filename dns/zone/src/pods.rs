@@ -45,8 +45,8 @@ pub(crate) fn address(label: &[u8]) -> Option<IpAddr> {
 
 /// Addresses of pods.
 ///
-/// Differs from upstream: all addresses of a pod count, in any spelling; CoreDNS compares text with
-/// the first one only, so that the second family of a dual-stack pod has no name.
+/// Differs from upstream: with verified pod names, all addresses of a pod count, in any spelling; CoreDNS
+/// compares text with the first one only, so that the second family of a dual-stack pod has no name.
 #[derive(Debug, Default)]
 pub(crate) struct PodIndex {
     addresses: HashMap<ObjectName, Vec<IpAddr>>,

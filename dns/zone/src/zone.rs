@@ -27,8 +27,8 @@ pub struct Config {
     pub pod_names: PodNames,
     /// Addresses of `ns.dns.<zone>`, the name server that the zone names; may be empty.
     ///
-    /// Differs from upstream: CoreDNS names the Services that select its own pod, if any; here it is
-    /// always this one name, which answers where the server listens.
+    /// Differs from upstream: the zone's name server is always `ns.dns` of the zone, with the addresses
+    /// where the server listens; CoreDNS names the Services that select its own pod, if any.
     pub name_servers: Vec<IpAddr>,
 }
 

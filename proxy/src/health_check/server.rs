@@ -57,8 +57,9 @@ pub(crate) struct BindFailed {
 impl Servers {
     /// Without any check yet. With `ranges`, only connections to node addresses within them are answered.
     ///
-    /// Differs from upstream: with the node's primary addresses (its default) kube-proxy listens on
-    /// those only; this listens on all, because load balancers that keep the destination address ask at their own.
+    /// Differs from upstream: health checks of Services are answered at all addresses of the node, because
+    /// load balancers that keep the destination address ask at their own; kube-proxy, where NodePorts are
+    /// at the node's primary addresses (its default), listens on those only.
     pub(crate) fn new(health: SharedHealth, ranges: Arc<[IpNet]>) -> Self {
         Self { health, ranges, running: BTreeMap::new(), failed: BTreeMap::new() }
     }

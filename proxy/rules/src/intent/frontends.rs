@@ -106,7 +106,8 @@ fn allowed_sources(service: &Service, vip: IpAddr, node: &NodeView) -> Option<Ve
     let family = IpFamily::of(vip);
     let mut ranges: Vec<IpNet> =
         service.source_ranges.iter().copied().filter(|range| IpFamily::of(range.addr()) == family).collect();
-    // Differs from upstream: the stand-in for a range that could not be read does not open the other family.
+    // Differs from upstream: a range in `loadBalancerSourceRanges` that cannot be read closes the families
+    // that have no other range; kube-proxy takes no notice of it, so that they stay open.
     let malformed = service.source_ranges.iter().any(|range| range.addr().is_unspecified() && is_host(range));
     if ranges.is_empty() {
         return malformed.then(Vec::new);

@@ -123,8 +123,10 @@ fn to_node(options: &Options) -> Program {
     }
 }
 
-/// New flows that go nowhere. Differs from upstream: addresses of a ServiceCIDR that no Service has are left
-/// alone.
+/// New flows that go nowhere.
+///
+/// Differs from upstream: packets to an address of a ServiceCIDR that no Service has are left alone;
+/// kube-proxy drops them.
 fn check(options: &Options) -> Vec<Vec<Expression>> {
     let rule = || Program::new(options.family);
     vec![

@@ -378,8 +378,10 @@ impl Program {
         self.push(Expression::Masquerade { port: None, flags: NatFlags::FULLY_RANDOM }).done()
     }
 
-    /// Refuses the packet as a host without a listener does: with a reset. Differs from upstream, which
-    /// answers TCP with an ICMP error too.
+    /// Refuses the packet as a host without a listener does: with a reset.
+    ///
+    /// Differs from upstream: TCP to a Service without endpoints is refused by a reset; kube-proxy answers
+    /// with an ICMP error.
     pub(crate) fn reject_tcp(self) -> Vec<Expression> {
         const TCP: u8 = 6;
         self.protocol(TCP).push(Expression::Reject(Reject::TcpReset)).done()

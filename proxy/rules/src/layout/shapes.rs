@@ -1,8 +1,8 @@
 //! Chains of shapes: one that chooses among N endpoints, and those that remember clients for T seconds.
 //!
-//! Differs from upstream: a client is remembered per address and port of a Service, not per Service port, so
-//! it may meet one endpoint at the cluster IP and another one at the NodePort. One look-up does for any
-//! number of endpoints, where upstream has a rule for each.
+//! Differs from upstream: session affinity remembers a client per address and port of a Service, not per
+//! Service port, so that it may meet one endpoint at the cluster IP and another one at the NodePort. One
+//! look-up does for any number of endpoints, where kube-proxy has a rule for each.
 
 use std::time::Duration;
 
