@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::or_default;
 use crate::net::publishable;
-use crate::{IpFamily, Meta, ObjectName, Problem, Protocol, parse_ip};
+use crate::{IpFamily, Meta, ObjectName, Pool, Problem, Protocol, parse_ip};
 
 /// Label that names the Service a slice belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -33,6 +33,25 @@ pub struct EndpointSlice {
 }
 
 impl EndpointSlice {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+        self.endpoints.shrink_to_fit();
+        for endpoint in &mut self.endpoints {
+            endpoint.addresses.shrink_to_fit();
+            let texts = [&mut endpoint.hostname, &mut endpoint.node_name, &mut endpoint.zone];
+            pool.texts(texts.into_iter().flatten());
+            if let Some(target) = &mut endpoint.target_ref {
+                target.compact(pool);
+            }
+            pool.texts(endpoint.hints.zones.iter_mut().chain(&mut endpoint.hints.nodes));
+        }
+        self.ports.shrink_to_fit();
+        for port in &mut self.ports {
+            pool.text(&mut port.name);
+            pool.texts(&mut port.app_protocol);
+        }
+    }
+
     /// The Service it belongs to.
     pub fn service(&self) -> Option<ObjectName> {
         let name = self.meta.labels.get(SERVICE_NAME_LABEL).filter(|name| !name.is_empty())?;
@@ -147,6 +166,12 @@ pub struct TargetRef {
     pub name: Arc<str>,
     /// Uid.
     pub uid: Arc<str>,
+}
+
+impl TargetRef {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        pool.texts([&mut self.kind, &mut self.namespace, &mut self.name, &mut self.uid]);
+    }
 }
 
 /// Topology hints.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::or_default;
-use crate::{Meta, Protocol, TargetRef};
+use crate::{Meta, Pool, Protocol, TargetRef};
 
 /// Endpoints of the Service of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -18,6 +18,29 @@ pub struct Endpoints {
     /// Subsets. Their order, and that of what is in them, means nothing.
     #[serde(default, deserialize_with = "or_default")]
     pub subsets: Vec<Subset>,
+}
+
+impl Endpoints {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+        self.subsets.shrink_to_fit();
+        for subset in &mut self.subsets {
+            for addresses in [&mut subset.addresses, &mut subset.not_ready_addresses] {
+                addresses.shrink_to_fit();
+                for address in addresses {
+                    pool.texts([&mut address.hostname, &mut address.node_name].into_iter().flatten());
+                    if let Some(target) = &mut address.target_ref {
+                        target.compact(pool);
+                    }
+                }
+            }
+            subset.ports.shrink_to_fit();
+            for port in &mut subset.ports {
+                pool.text(&mut port.name);
+                pool.texts(&mut port.app_protocol);
+            }
+        }
+    }
 }
 
 /// Addresses that share ports.

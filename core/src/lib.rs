@@ -6,12 +6,14 @@
 
 mod endpoint_slice;
 mod endpoints;
+mod labels;
 mod meta;
 mod name;
 mod namespace;
 mod net;
 mod node;
 mod pod;
+mod pool;
 mod problem;
 mod selector;
 mod service;
@@ -23,12 +25,14 @@ pub use endpoint_slice::{
     MANAGED_BY_LABEL, SERVICE_NAME_LABEL, TargetRef,
 };
 pub use endpoints::{EndpointAddress, Endpoints, EndpointsPort, Subset};
-pub use meta::{Labels, Meta, OwnerReference};
+pub use labels::Labels;
+pub use meta::{Meta, OwnerReference};
 pub use name::ObjectName;
 pub use namespace::Namespace;
 pub use net::{IpFamily, Protocol, parse_ip};
 pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod};
+pub use pool::Pool;
 pub use problem::Problem;
 pub use selector::SelectorIndex;
 pub use service::{

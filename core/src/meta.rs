@@ -1,15 +1,11 @@
 //! The part of `metadata` that Portolan reads.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ObjectName;
-
-/// Labels or annotations.
-pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+use crate::{Labels, ObjectName, Pool};
 
 /// The part of an object's metadata that Portolan reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -55,6 +51,17 @@ impl Meta {
     /// Whether deletion was asked for.
     pub fn deleting(&self) -> bool {
         self.deletion_timestamp.is_some()
+    }
+
+    /// Shares what other objects have too.
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        pool.texts([&mut self.namespace, &mut self.name, &mut self.uid]);
+        pool.labels(&mut self.labels);
+        pool.labels(&mut self.annotations);
+        self.owner_references.shrink_to_fit();
+        for owner in &mut self.owner_references {
+            pool.texts([&mut owner.api_version, &mut owner.kind, &mut owner.name, &mut owner.uid]);
+        }
     }
 
     /// Value of a label.

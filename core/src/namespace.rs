@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Meta;
+use crate::{Meta, Pool};
 
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -10,6 +10,12 @@ use crate::Meta;
 pub struct Namespace {
     /// Metadata.
     pub meta: Meta,
+}
+
+impl Namespace {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::meta::or_default;
-use crate::{Meta, Problem, parse_ip};
+use crate::{Meta, Pool, Problem, parse_ip};
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +25,15 @@ pub struct Node {
     pub taints: Vec<Arc<str>>,
     /// Parts that cannot be used.
     pub problems: Vec<Problem>,
+}
+
+impl Node {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+        self.addresses.shrink_to_fit();
+        self.pod_cidrs.shrink_to_fit();
+        pool.texts(self.zone.iter_mut().chain(&mut self.taints));
+    }
 }
 
 /// Label that holds a node's zone.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::meta::or_default;
 use crate::net::publishable;
-use crate::{IpFamily, Meta, Problem, Protocol, parse_ip};
+use crate::{IpFamily, Meta, Pool, Problem, Protocol, parse_ip};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -37,6 +37,15 @@ pub struct Pod {
 }
 
 impl Pod {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+        let texts = [&mut self.node_name, &mut self.hostname, &mut self.subdomain];
+        pool.texts(texts.into_iter().flatten());
+        self.ips.shrink_to_fit();
+        self.ports.shrink_to_fit();
+        pool.texts(self.ports.iter_mut().map(|port| &mut port.name));
+    }
+
     /// First usable address of a family.
     pub fn ip(&self, family: IpFamily) -> Option<IpAddr> {
         self.ips.iter().copied().find(|ip| IpFamily::of(*ip) == family)

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::meta::or_default;
-use crate::{IpFamily, Labels, Meta, Problem, Protocol, parse_ip};
+use crate::{IpFamily, Labels, Meta, Pool, Problem, Protocol, parse_ip};
 
 /// Label by which a Service opts out of the cluster's node proxy.
 pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -57,6 +57,19 @@ pub struct Service {
 }
 
 impl Service {
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.meta.compact(pool);
+        if let Some(selector) = &mut self.selector {
+            pool.labels(selector);
+        }
+        self.ip_families.shrink_to_fit();
+        self.ports.shrink_to_fit();
+        for port in &mut self.ports {
+            pool.text(&mut port.name);
+            pool.texts(&mut port.app_protocol);
+        }
+    }
+
     /// Cluster IP of a family.
     pub fn cluster_ip(&self, family: IpFamily) -> Option<IpAddr> {
         self.cluster_ips.iter().copied().find(|ip| IpFamily::of(*ip) == family)
@@ -228,7 +241,9 @@ const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
 
 impl From<Wire> for Service {
     fn from(wire: Wire) -> Self {
-        let Wire { metadata: meta, spec, status } = wire;
+        let Wire { metadata: mut meta, spec, status } = wire;
+        // Often longer than all the rest; nobody but kubectl reads it.
+        meta.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         let mut problems = Vec::new();
         let headless = spec.cluster_ip.as_deref() == Some("None");
         let cluster_ips = if spec.cluster_ips.is_empty() {

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::table::Change;
 use crate::{
-    EndpointSlice, Endpoints, Event, Meta, Namespace, Node, ObjectName, Pod, Problem, SelectorIndex, Service,
-    Table,
+    EndpointSlice, Endpoints, Event, Meta, Namespace, Node, ObjectName, Pod, Pool, Problem, SelectorIndex,
+    Service, Table,
 };
 
 /// A watched kind.
@@ -100,6 +100,10 @@ pub trait Watched: DeserializeOwned + fmt::Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Takes no more memory than needed, and shares what other objects have too.
+    #[doc(hidden)]
+    fn compact(&mut self, pool: &mut Pool);
+
     /// Keeps the indexes in step with one change.
     #[doc(hidden)]
     fn index(
@@ -121,6 +125,10 @@ macro_rules! watched {
 
             fn meta(&self) -> &Meta {
                 &self.meta
+            }
+
+            fn compact(&mut self, pool: &mut Pool) {
+                self.compact(pool);
             }
 
             fn table(state: &State) -> &Table<Self> {
@@ -217,13 +225,18 @@ pub struct State {
     slices_of: Sets,
     pods_in: HashMap<Arc<str>, HashSet<Arc<str>>>,
     pods_on: HashMap<Arc<str>, HashSet<ObjectName>>,
+    pool: Pool,
 }
 
 type Sets = HashMap<ObjectName, BTreeSet<Arc<str>>>;
 
 impl State {
     /// Takes in an event and adds what it changed to `changes`.
-    pub fn apply<T: Watched>(&mut self, event: Event<T>, changes: &mut ChangeSet) {
+    pub fn apply<T: Watched>(&mut self, mut event: Event<T>, changes: &mut ChangeSet) {
+        if let Event::Applied(object) = &mut event {
+            object.compact(&mut self.pool);
+            self.pool.sweep();
+        }
         let (table, _) = T::slots(self, changes);
         for Change { name, old, new } in table.apply(event, T::meta) {
             T::index(self, changes, &name, old.as_deref(), new.as_deref());

@@ -17,7 +17,7 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result<()> {
+pub(crate) async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result<()> {
     let content =
         if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
     let request = Request::builder().method(method).uri(path).header("Content-Type", content);
@@ -28,17 +28,28 @@ async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result
     Ok(())
 }
 
+/// A namespace that takes pods.
+pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
+    send(client, "POST", "/api/v1/namespaces", &json!({"metadata": {"name": name}})).await?;
+    let account = json!({"metadata": {"name": "default"}});
+    // The controller that makes it may have been first.
+    let _ = send(client, "POST", &format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await;
+    Ok(())
+}
+
+/// A Node without a kubelet.
+pub(crate) async fn node(client: &Client, name: String) -> Result<()> {
+    send(client, "POST", "/api/v1/nodes", &json!({"metadata": {"name": name}})).await
+}
+
 pub(crate) async fn prepare(client: &Client, ip: IpAddr) -> Result<()> {
     let namespaced = format!("/api/v1/namespaces/{NAMESPACE}");
     let service = |name: &str, cluster_ip: Option<&str>| {
         json!({"metadata": {"name": name}, "spec": {"selector": {"app": "flip"}, "clusterIP": cluster_ip,
             "ports": [{"name": "web", "port": 80}]}})
     };
-    send(client, "POST", "/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}})).await?;
-    send(client, "POST", "/api/v1/nodes", &json!({"metadata": {"name": "no-kubelet"}})).await?;
-    let account = json!({"metadata": {"name": "default"}});
-    // The controller that makes it may have been first.
-    let _ = send(client, "POST", &format!("{namespaced}/serviceaccounts"), &account).await;
+    namespace(client, NAMESPACE).await?;
+    node(client, "no-kubelet".to_owned()).await?;
     send(client, "POST", &format!("{namespaced}/services"), &service("flip", None)).await?;
     send(client, "POST", &format!("{namespaced}/services"), &service("headless", Some("None"))).await?;
     let pod = json!({"metadata": {"name": "flip", "labels": {"app": "flip"}},

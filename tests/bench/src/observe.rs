@@ -16,8 +16,8 @@ use portolan_netfilter::model::{Data, Element, Family, TableId};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::Seen;
 use crate::api::NAMESPACE;
+use crate::flips::Seen;
 
 /// How often DNS and the kernel are asked; what is measured is late by this much at most.
 const POLL: Duration = Duration::from_micros(200);
