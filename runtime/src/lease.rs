@@ -85,15 +85,10 @@ struct Spec {
 
 #[derive(Debug, Deserialize)]
 struct Lease {
-    metadata: Metadata,
+    /// Goes back as it came: its version is the precondition of a write, and its labels may be somebody's.
+    metadata: Value,
     #[serde(default)]
     spec: Spec,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    resource_version: String,
 }
 
 impl Election {
@@ -184,7 +179,7 @@ impl Election {
             }
             spec.lease_transitions = Some(lease.spec.lease_transitions.unwrap_or(0) + 1);
         }
-        won(self.client.request::<Value>(self.replace(&spec, &lease.metadata.resource_version)).await)
+        won(self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await)
     }
 
     async fn release(&self) {
@@ -201,10 +196,7 @@ impl Election {
                 renew_time: Some(now),
                 lease_transitions: lease.spec.lease_transitions,
             };
-            self.client
-                .request::<Value>(self.replace(&spec, &lease.metadata.resource_version))
-                .await
-                .map(|_| ())
+            self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await.map(|_| ())
         };
         match tokio::time::timeout(self.times.retry, free).await {
             Ok(Ok(())) => info!(lease = %self.name, "lease released"),
@@ -217,11 +209,7 @@ impl Election {
         format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace)
     }
 
-    fn body(&self, spec: &Spec, version: Option<&str>) -> Vec<u8> {
-        let mut metadata = json!({"name": self.name, "namespace": self.namespace});
-        if let Some(version) = version {
-            metadata["resourceVersion"] = version.into();
-        }
+    fn body(metadata: &Value, spec: &Spec) -> Vec<u8> {
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
             .to_string()
             .into_bytes()
@@ -232,11 +220,12 @@ impl Election {
     }
 
     fn create(&self, spec: &Spec) -> http::Request<Vec<u8>> {
-        built(http::Request::post(self.path()), self.body(spec, None))
+        let metadata = json!({"name": self.name, "namespace": self.namespace});
+        built(http::Request::post(self.path()), Self::body(&metadata, spec))
     }
 
-    fn replace(&self, spec: &Spec, version: &str) -> http::Request<Vec<u8>> {
-        built(http::Request::put(format!("{}/{}", self.path(), self.name)), self.body(spec, Some(version)))
+    fn replace(&self, spec: &Spec, metadata: &Value) -> http::Request<Vec<u8>> {
+        built(http::Request::put(format!("{}/{}", self.path(), self.name)), Self::body(metadata, spec))
     }
 }
 

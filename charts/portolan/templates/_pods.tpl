@@ -5,15 +5,6 @@ image: {{ include "portolan.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 
-{{- define "portolan.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end }}
-{{- end }}
-
 {{/* Security of a container that needs nothing of the machine. */}}
 {{- define "portolan.restricted" -}}
 allowPrivilegeEscalation: false
@@ -41,35 +32,46 @@ readinessProbe:
   failureThreshold: 3
 {{- end }}
 
-{{/* Replicas on different nodes and zones where there are some, but rather together than not at all. */}}
-{{- define "portolan.spread" -}}
-{{- $root := . -}}
-topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "portolan.selectorLabels" $root | nindent 8 }}
-    matchLabelKeys: [pod-template-hash]
-  {{- end }}
-{{- end }}
+{{/*
+Where the pods of a part may run: (list $ "part" values).
 
-{{/* Where the pods of a part may run: called with the part's values. */}}
+Replicas spread over nodes, and over zones where there are some, but rather together than not at all. Zones are not a
+second constraint of the spread, since nodes without a zone would then be left out of the first one too.
+*/}}
 {{- define "portolan.placement" -}}
-priorityClassName: {{ .priorityClassName | quote }}
-{{- with .nodeSelector }}
+{{- $values := index . 2 -}}
+{{- $labels := include "portolan.selectorLabels" . -}}
+priorityClassName: {{ $values.priorityClassName | quote }}
+{{- with $values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .tolerations }}
+{{- with $values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .affinity }}
+{{- if hasKey $values "replicas" }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- $labels | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
 affinity:
+  {{- with $values.affinity }}
   {{- toYaml . | nindent 2 }}
+  {{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels:
+              {{- $labels | nindent 14 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
