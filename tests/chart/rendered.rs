@@ -1,0 +1,222 @@
+//! What the chart makes of its values.
+
+use serde_json::{Value, json};
+
+use crate::helm::{VERSIONS, cases, object, template};
+
+fn objects(case: &str, set: &[&str]) -> Vec<Value> {
+    template("4", case, set).unwrap_or_else(|error| panic!("{case} {set:?}: {error}"))
+}
+
+/// Pod templates of the workloads, with the object's name.
+fn pods(objects: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
+    let workloads = objects.iter().filter(|object| object["spec"]["template"].is_object());
+    workloads.map(|object| {
+        (object["metadata"]["name"].as_str().unwrap_or_default(), &object["spec"]["template"]["spec"])
+    })
+}
+
+fn args<'a>(objects: &'a [Value], kind: &str, name: &str) -> Vec<&'a str> {
+    let object = object(objects, kind, name).unwrap_or_else(|| panic!("no {kind} {name}"));
+    let args = object["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+    args.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Rules as `group/resource verb`, of all roles of a part.
+fn grants(objects: &[Value], part: &str) -> Vec<String> {
+    let words = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut grants = Vec::new();
+    for kind in ["ClusterRole", "Role"] {
+        let role = object(objects, kind, &format!("portolan-{part}"));
+        for rule in role.and_then(|role| role["rules"].as_array()).into_iter().flatten() {
+            for resource in words(&rule["resources"]) {
+                grants.extend(words(&rule["verbs"]).iter().map(|verb| format!("{resource} {verb}")));
+            }
+        }
+    }
+    grants
+}
+
+#[test]
+fn both_versions_of_helm_make_the_same() {
+    for case in cases() {
+        let of = |version: &str| {
+            template(version, &case, &[]).unwrap_or_else(|error| panic!("helm {version} {case}: {error}"))
+        };
+        let key = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+        let [mut four, mut three] = VERSIONS.map(of);
+        four.sort_by_key(key);
+        three.sort_by_key(key);
+        assert_eq!(four, three, "{case}");
+    }
+}
+
+#[test]
+fn each_part_comes_by_itself() {
+    for (case, kind, name) in [
+        ("controllers-only-values.yaml", "Deployment", "portolan-controllers"),
+        ("dns-only-values.yaml", "Deployment", "portolan-dns"),
+        ("proxy-only-values.yaml", "DaemonSet", "portolan-proxy"),
+    ] {
+        let objects = objects(case, &[]);
+        let workloads: Vec<_> = objects
+            .iter()
+            .filter(|object| ["Deployment", "DaemonSet"].iter().any(|kind| object["kind"] == *kind))
+            .map(|object| {
+                (
+                    object["kind"].as_str().unwrap_or_default(),
+                    object["metadata"]["name"].as_str().unwrap_or_default(),
+                )
+            })
+            .collect();
+        assert_eq!(workloads, [(kind, name)], "{case}");
+        assert!(object(&objects, "ClusterRole", name).is_some(), "{case}");
+    }
+}
+
+#[test]
+fn beside_upstream_the_controllers_write_nothing_unless_told() {
+    let writes = |objects: &[Value]| {
+        grants(objects, "controllers")
+            .iter()
+            .any(|grant| grant.starts_with("endpoint") && grant.ends_with(" patch"))
+    };
+    let compares =
+        |objects: &[Value]| args(objects, "Deployment", "portolan-controllers").contains(&"--compare-only");
+    for (case, set, want) in [
+        ("replace-values.yaml", &[][..], true),
+        ("replace-values.yaml", &["controllers.compareOnly=true"], false),
+        ("beside-values.yaml", &[], false),
+        ("beside-values.yaml", &["controllers.compareOnly=false"], true),
+    ] {
+        let objects = objects(case, set);
+        assert_eq!((writes(&objects), compares(&objects)), (want, !want), "{case} {set:?}");
+    }
+}
+
+#[test]
+fn nothing_is_granted_by_a_wildcard_and_the_proxy_writes_events_only() {
+    for case in cases() {
+        let objects = objects(&case, &[]);
+        for part in ["controllers", "dns", "proxy", "proxy-cleanup"] {
+            assert!(!grants(&objects, part).iter().any(|grant| grant.contains('*')), "{case} {part}");
+        }
+        for part in ["dns", "proxy"] {
+            for grant in grants(&objects, part) {
+                let reads = grant.ends_with(" list") || grant.ends_with(" watch");
+                assert!(reads || grant == "events create", "{case}: {part} may {grant}");
+            }
+        }
+    }
+    let pods = |set| {
+        grants(&objects("replace-values.yaml", set), "dns").iter().any(|grant| grant.starts_with("pods "))
+    };
+    assert!(!pods(&[]));
+    assert!(pods(&["dns.podNames=verified"]), "verified names need Pods");
+}
+
+#[test]
+fn containers_have_the_least_rights() {
+    for case in cases() {
+        let objects = objects(&case, &[]);
+        for (name, pod) in pods(&objects) {
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{case} {name}");
+            assert_eq!(pod["automountServiceAccountToken"], true, "{name}: said where it is needed");
+            for container in pod["containers"].as_array().into_iter().flatten() {
+                let rights = &container["securityContext"];
+                assert_eq!(rights["allowPrivilegeEscalation"], false, "{case} {name}");
+                assert_eq!(rights["readOnlyRootFilesystem"], true, "{case} {name}");
+                assert_eq!(rights["capabilities"]["drop"], json!(["ALL"]), "{case} {name}");
+                assert!(rights["privileged"].is_null(), "{case} {name}");
+                let added = &rights["capabilities"]["add"];
+                if name == "portolan-proxy" {
+                    assert_eq!(*added, json!(["NET_ADMIN"]), "{case}");
+                } else {
+                    assert!(added.is_null(), "{case} {name}");
+                    assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{case} {name}");
+                }
+            }
+        }
+        for account in objects.iter().filter(|object| object["kind"] == "ServiceAccount") {
+            assert_eq!(account["automountServiceAccountToken"], false, "{case}");
+        }
+    }
+    let init = |set| {
+        let objects = objects("replace-values.yaml", set);
+        let proxy = object(&objects, "DaemonSet", "portolan-proxy").expect("there is a proxy");
+        proxy["spec"]["template"]["spec"]["initContainers"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(
+        (init(&[]), init(&["proxy.raiseConntrack=false"])),
+        (1, 0),
+        "who may not be privileged does without"
+    );
+}
+
+#[test]
+fn pods_in_the_hosts_network_do_not_need_services() {
+    let objects = objects("replace-values.yaml", &[]);
+    let mut seen = 0;
+    for (name, pod) in pods(&objects).filter(|(_, pod)| pod["hostNetwork"] == true) {
+        let environment = pod["containers"][0]["env"].as_array();
+        let host =
+            environment.into_iter().flatten().find(|variable| variable["name"] == "KUBERNETES_SERVICE_HOST");
+        assert_eq!(host.map(|variable| &variable["value"]), Some(&json!("192.0.2.10")), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2, "the proxy and its clean-up");
+}
+
+#[test]
+fn the_dns_service_has_the_given_addresses() {
+    let service = |case: &str| {
+        let objects = objects(case, &[]);
+        let service = object(&objects, "Service", "kube-dns").cloned().unwrap_or_default();
+        let listen = args(&objects, "Deployment", "portolan-dns")[0].to_owned();
+        (service["spec"]["clusterIPs"].clone(), service["spec"]["ipFamilies"].clone(), listen)
+    };
+    let ipv4 = (json!(["10.96.0.10"]), json!(["IPv4"]), "--listen=0.0.0.0:53".to_owned());
+    assert_eq!(service("replace-values.yaml"), ipv4);
+    let both = (
+        json!(["fd00:96::a", "10.96.0.10"]),
+        json!(["IPv6", "IPv4"]),
+        "--listen=0.0.0.0:53,[::]:53".to_owned(),
+    );
+    assert_eq!(service("dual-stack-values.yaml"), both);
+}
+
+#[test]
+fn whoever_takes_the_proxy_away_cleans_up_first() {
+    for (case, hooks) in
+        [("replace-values.yaml", "pre-delete"), ("dns-only-values.yaml", "pre-upgrade,pre-rollback")]
+    {
+        let objects = objects(case, &[]);
+        for kind in ["ServiceAccount", "Role", "RoleBinding", "Job"] {
+            let object = object(&objects, kind, "portolan-proxy-cleanup").expect(kind);
+            assert_eq!(object["metadata"]["annotations"]["helm.sh/hook"], hooks, "{case} {kind}");
+        }
+        assert_eq!(
+            args(&objects, "Job", "portolan-proxy-cleanup")[0],
+            "--cleanup-daemonset=kube-system/portolan-proxy"
+        );
+    }
+}
+
+#[test]
+fn every_object_can_be_found_by_its_release() {
+    for case in cases() {
+        for object in objects(&case, &[]) {
+            let labels = &object["metadata"]["labels"];
+            assert_eq!(
+                labels["app.kubernetes.io/instance"], "portolan",
+                "{case}: {}",
+                object["metadata"]["name"]
+            );
+            if case == "dual-stack-values.yaml" {
+                assert_eq!(labels["team"], "network", "commonLabels: {}", object["metadata"]["name"]);
+            }
+        }
+    }
+}
