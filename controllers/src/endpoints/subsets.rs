@@ -73,10 +73,12 @@ pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
 /// counts once in each subset, as upstream counts.
 ///
 /// Ready addresses come first; the class that does not fit is shared among the subsets in proportion,
-/// rounded up, and the last one gets what is left.
+/// rounded up, and the last one gets what is left. Which addresses of a subset stay is decided as upstream
+/// does, by the order of their texts, so that the two do not undo each other's choice.
 ///
 /// Differs from upstream: where Endpoints are cut down to 1,000 addresses, a subset that this empties is
-/// dropped, since the API server would refuse the whole object for it.
+/// dropped, since the API server would refuse the whole object for it; and of several subsets another one
+/// may be the last, whose share is the smallest.
 pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize) -> bool {
     let ready: usize = subsets.iter().map(|subset| subset.addresses.len()).sum();
     let not_ready: usize = subsets.iter().map(|subset| subset.not_ready_addresses.len()).sum();
@@ -89,6 +91,8 @@ pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize) -> bool {
     for subset in subsets.iter_mut() {
         let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
         let share = (list.len() * room).div_ceil(total).min(left);
+        let uid = |address: &EndpointAddress| address.target_ref.as_ref().map(|target| target.uid.clone());
+        list.sort_by_cached_key(|address| (address.ip.to_string(), uid(address)));
         list.truncate(share);
         left -= list.len();
         if cut_ready {

@@ -295,3 +295,16 @@ fn the_over_capacity_mark_goes_when_all_fit_again() {
     let after = stored(&service, &fewer, Some(&object));
     assert!(!after.meta.annotations.contains_key(OVER_CAPACITY));
 }
+
+#[test]
+fn addresses_are_cut_in_the_order_of_their_texts() {
+    let pods = crowd(1002, 0, 1, 2000);
+    let object = stored(&service("v4 :80"), &pods, None);
+    let kept: std::collections::HashSet<_> =
+        object.subsets[0].addresses.iter().map(|address| address.ip).collect();
+    let mut texts: Vec<_> = pods.iter().map(|pod| pod.ips[0]).filter(|ip| !kept.contains(ip)).collect();
+    texts.sort();
+    let cut: Vec<_> = texts.iter().map(ToString::to_string).collect();
+    // By number these would be the last of 10.1.12.
+    assert_eq!(cut, ["10.1.9.98", "10.1.9.99"]);
+}

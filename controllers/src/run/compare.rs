@@ -20,6 +20,8 @@ use tracing::{info, warn};
 
 /// Differences that a line names; of the rest it tells the number.
 const NAMED: usize = 3;
+/// How long after a line about a Service the next one comes, if more differs by then.
+const PACE: Duration = Duration::from_secs(60);
 
 /// A controller's name, and a Service.
 type Key = (&'static str, ObjectName);
@@ -135,8 +137,8 @@ impl Comparison {
         let services =
             store.read().services.iter().filter(|(_, service)| service.has_managed_endpoints()).count();
         let known = self.lock();
-        let told = known.differing.iter().filter(|(_, differing)| !differing.told.is_empty());
-        let names: HashSet<_> = told.map(|((_, service), _)| service).collect();
+        let lasting = known.differing.iter().filter(|(_, differing)| differing.told_at.is_some());
+        let names: HashSet<_> = lasting.map(|((_, service), _)| service).collect();
         info!("compared {services} Services: {} differ", names.len());
     }
 
@@ -152,15 +154,17 @@ struct Differing {
     since: BTreeMap<String, Instant>,
     /// What was told of.
     told: BTreeSet<String>,
+    /// When the last line was written, while something that lasts differs.
+    told_at: Option<Instant>,
     /// When the next look is due that was asked for.
     look_at: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq)]
 enum News {
-    /// These differences have lasted; `first` = there were none before.
+    /// These differences have lasted and were not told of; `first` = nothing was.
     Differs { lasting: Vec<String>, first: bool },
-    /// All that was told of is gone.
+    /// Nothing that lasts differs any more.
     Agrees,
 }
 
@@ -175,26 +179,31 @@ impl Differing {
         for text in found {
             self.since.entry(text).or_insert(now);
         }
-        let had_told = !self.told.is_empty();
         self.told.retain(|text| self.since.contains_key(text));
-        let lasting: Vec<_> = self
-            .since
-            .iter()
-            .filter(|(text, since)| now.duration_since(**since) >= settle && !self.told.contains(*text))
-            .map(|(text, _)| text.clone())
-            .collect();
-        self.told.extend(lasting.iter().cloned());
-        let news = match (had_told, self.told.is_empty()) {
-            (true, true) => Some(News::Agrees),
-            _ if lasting.is_empty() => None,
-            _ => Some(News::Differs { lasting, first: !had_told }),
+        let untold = |told: &BTreeSet<String>| {
+            let since = self.since.iter().filter(|(text, _)| !told.contains(*text));
+            since.map(|(text, since)| (text.clone(), *since + settle)).collect::<Vec<_>>()
         };
+        let (lasting, recent): (Vec<_>, Vec<_>) =
+            untold(&self.told).into_iter().partition(|(_, due)| *due <= now);
+        let next_line = self.told_at.map_or(now, |at| at + PACE);
+
+        let mut news = None;
+        let mut due = recent.iter().map(|(_, due)| *due).min();
+        if self.told.is_empty() && lasting.is_empty() {
+            news = self.told_at.take().map(|_| News::Agrees);
+        } else if !lasting.is_empty() && next_line <= now {
+            let lasting: Vec<_> = lasting.into_iter().map(|(text, _)| text).collect();
+            self.told.extend(lasting.iter().cloned());
+            news = Some(News::Differs { lasting, first: self.told_at.is_none() });
+            self.told_at = Some(now);
+        } else if !lasting.is_empty() {
+            due = Some(next_line);
+        }
         // A look that is due already comes early enough for all that is newer.
         self.look_at = self.look_at.filter(|at| *at > now);
-        let waiting = self.since.iter().filter(|(text, _)| !self.told.contains(*text));
-        let due = waiting.map(|(_, since)| *since + settle).min();
-        let ask = due.filter(|_| self.look_at.is_none());
-        self.look_at = self.look_at.or(due);
+        let ask = due.filter(|due| self.look_at.is_none_or(|at| at > *due));
+        self.look_at = ask.or(self.look_at);
         (news, ask.map(|at| at - now))
     }
 }

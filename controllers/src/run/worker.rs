@@ -59,6 +59,9 @@ pub(super) async fn work<P: Planner>(
             service = next => service,
             () = shutdown.cancelled() => return,
         };
+        // Plans that end in no write await nothing else: many in a row must not keep a thread from the
+        // lease's renewal.
+        tokio::task::yield_now().await;
         let began = Instant::now();
         let error = match shared.sync(planner, &service).await {
             Ok(look_again) => {

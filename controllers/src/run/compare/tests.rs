@@ -32,11 +32,11 @@ fn what_is_gone_before_it_settled_is_not_told() {
 
 #[test]
 fn what_lasts_is_told_once_and_when_it_is_gone() {
-    let found = history(&[(0, &["a"]), (10, &["a"]), (15, &["a", "b"]), (25, &["a", "b"]), (26, &["c"])]);
+    let found = history(&[(0, &["a"]), (10, &["a"]), (15, &["a", "b"]), (70, &["a", "b"]), (71, &["c"])]);
     assert_eq!(found[0], (None, Some(10)));
     assert_eq!(found[1], (differs(&["a"], true), None));
     assert_eq!(found[2], (None, Some(10)));
-    assert_eq!(found[3], (differs(&["b"], false), None), "a was told already");
+    assert_eq!(found[3], (differs(&["b"], false), None), "a was told already, and the line is a minute old");
     assert_eq!(found[4], (Some(News::Agrees), Some(10)), "c may be of the moment only");
 }
 
@@ -48,6 +48,26 @@ fn a_changing_difference_does_not_settle() {
     assert!(found.iter().all(|(news, _)| news.is_none()), "{found:?}");
     let looks = found.iter().filter(|(_, pause)| pause.is_some()).count();
     assert!((6..=7).contains(&looks), "one look at a time: {looks}");
+}
+
+#[test]
+fn lines_about_a_service_keep_their_distance() {
+    let found = history(&[
+        (0, &["a"]),
+        (10, &["a"]),
+        (11, &["b"]),
+        (21, &["b"]),
+        (30, &["b", "c"]),
+        (70, &["b", "c"]),
+        (80, &["c"]),
+        (90, &[]),
+    ]);
+    let news: Vec<_> = found.into_iter().map(|(news, _)| news).collect();
+    assert_eq!(news[1], differs(&["a"], true));
+    assert_eq!(news[2], Some(News::Agrees));
+    assert_eq!(news[3], differs(&["b"], true), "another occasion");
+    assert_eq!(news[4..7], [None, None, None], "c lasts, but the line about b is not old enough");
+    assert_eq!(news[7], Some(News::Agrees));
 }
 
 #[test]
