@@ -1,6 +1,6 @@
 //! Reverse names: from an address back to the Services behind it (specification §2.3.3 and §2.4.3).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::Name;
@@ -52,30 +52,27 @@ pub(crate) struct Pointer {
     pub(crate) service: ObjectName,
 }
 
-/// Names by address.
+/// Names by address: one set, for most addresses have one name.
 #[derive(Debug, Default)]
-pub(crate) struct Reverse(HashMap<IpAddr, BTreeSet<Pointer>>);
+pub(crate) struct Reverse(BTreeSet<(IpAddr, Pointer)>);
 
 impl Reverse {
     pub(crate) fn insert(&mut self, ip: IpAddr, pointer: Pointer) {
-        self.0.entry(ip).or_default().insert(pointer);
+        self.0.insert((ip, pointer));
     }
 
-    pub(crate) fn remove(&mut self, ip: IpAddr, pointer: &Pointer) {
-        if let Some(pointers) = self.0.get_mut(&ip) {
-            pointers.remove(pointer);
-            if pointers.is_empty() {
-                self.0.remove(&ip);
-            }
-        }
+    pub(crate) fn remove(&mut self, ip: IpAddr, pointer: Pointer) {
+        self.0.remove(&(ip, pointer));
     }
 
     /// Names of an address: one Service for a cluster IP, else every endpoint that has it, those of
     /// ClusterIP Services too.
     pub(crate) fn pointers(&self, ip: IpAddr) -> impl Iterator<Item = &Pointer> {
-        let all = self.0.get(&ip);
-        let own = all.and_then(|all| all.first()).filter(|first| first.host.is_none());
-        let rest = if own.is_some() { None } else { all };
+        let lowest = Pointer { host: None, service: ObjectName::cluster_scoped("") };
+        let mut all =
+            self.0.range((ip, lowest)..).take_while(move |(held, _)| *held == ip).map(|(_, p)| p).peekable();
+        let own = all.next_if(|first| first.host.is_none());
+        let rest = if own.is_some() { None } else { Some(all) };
         own.into_iter().chain(rest.into_iter().flatten())
     }
 }

@@ -180,7 +180,7 @@ impl Zone {
         if entry.services.get(&label) != subtree.as_ref() {
             let old = entry.services.remove(&label);
             for (ip, pointer) in pointers(name, old.as_ref()) {
-                self.reverse.remove(ip, &pointer);
+                self.reverse.remove(ip, pointer);
             }
             for (ip, pointer) in pointers(name, subtree.as_ref()) {
                 self.reverse.insert(ip, pointer);
