@@ -70,7 +70,7 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
         return Plan::default();
     }
     let mut subsets = subsets(service, pods);
-    let truncated = truncate(&mut subsets, CAPACITY);
+    let truncated = truncate(&mut subsets, CAPACITY, existing.map_or(&[], |existing| &existing.subsets));
     let (labels, problems) = labels::inherited(service, &[MANAGED_BY], &[(MANAGED_BY, MANAGER.into())]);
     let annotate = |annotations: &Labels, time| {
         let mut wanted = membership::annotated(annotations, time);

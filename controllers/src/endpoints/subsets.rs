@@ -74,17 +74,22 @@ pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
 ///
 /// Ready addresses come first; the class that does not fit is shared among the subsets in proportion,
 /// rounded up, and the last one gets what is left. Which addresses of a subset stay is decided as upstream
-/// does, by the order of their texts, so that the two do not undo each other's choice.
+/// does, by the order of their texts, so that the two do not undo each other's choice; and which subset is
+/// the last, by the order in the stored object, `held`.
 ///
 /// Differs from upstream: where Endpoints are cut down to 1,000 addresses, a subset that this empties is
-/// dropped, since the API server would refuse the whole object for it; and of several subsets another one
-/// may be the last, whose share is the smallest.
-pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize) -> bool {
+/// dropped, since the API server would refuse the whole object for it; and subsets keep their order, so that
+/// the same one always gets what is left (upstream orders them by a hash of all their addresses).
+pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize, held: &[Subset]) -> bool {
     let ready: usize = subsets.iter().map(|subset| subset.addresses.len()).sum();
     let not_ready: usize = subsets.iter().map(|subset| subset.not_ready_addresses.len()).sum();
     if ready + not_ready <= capacity {
         return false;
     }
+    subsets.sort_by_key(|subset| {
+        let port = subset.ports.first();
+        held.iter().position(|held| port.is_some_and(|port| held.ports.contains(port))).unwrap_or(held.len())
+    });
     let cut_ready = ready > capacity;
     let (room, total) = if cut_ready { (capacity, ready) } else { (capacity - ready, not_ready) };
     let mut left = room;

@@ -308,3 +308,18 @@ fn addresses_are_cut_in_the_order_of_their_texts() {
     // By number these would be the last of 10.1.12.
     assert_eq!(cut, ["10.1.9.98", "10.1.9.99"]);
 }
+
+#[test]
+fn subsets_that_are_cut_keep_their_order() {
+    let service = service("v4 :80>web");
+    // Three shares of 1000, rounded up: 334, 334 and what is left.
+    let pods: Vec<_> = (1..=3).flat_map(|port| crowd(340, 0, port, 400 * usize::from(port))).collect();
+    let mut object = stored(&service, &pods, None);
+    let first = object.subsets.remove(0);
+    let ports = first.ports.clone();
+    object.subsets.push(first);
+    assert!(!planned(&service, &pods, Some(&object)).is_empty(), "the last one may have 332 only");
+    let object = stored(&service, &pods, Some(&object));
+    let counts: Vec<_> = object.subsets.iter().map(|subset| subset.addresses.len()).collect();
+    assert_eq!((counts, &object.subsets[2].ports), (vec![334, 334, 332], &ports));
+}
