@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::namespace::Namespace;
 
-/// Where the release build of a program is.
+/// Where the release build of a program is: in `PORTOLAN_BIN_DIR`, else in the target folder.
 ///
 /// # Panics
 /// If it was not built.
@@ -17,7 +17,8 @@ pub fn path(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("a test is a program");
     // target/PROFILE/deps/TEST
     let target = exe.ancestors().nth(3).expect("tests lie in the target folder");
-    let path = target.join("release").join(name);
+    let folder = std::env::var_os("PORTOLAN_BIN_DIR").map_or_else(|| target.join("release"), PathBuf::from);
+    let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --release` first", path.display());
     path
 }

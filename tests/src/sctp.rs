@@ -34,9 +34,11 @@ struct Shared {
     arrived: Condvar,
     /// By source and destination: the kernel tells every raw socket between two addresses of an ICMP error,
     /// whichever port it is about, so that one flow at a time is under way between them.
-    turns: Mutex<HashMap<(IpAddr, IpAddr), Arc<Mutex<()>>>>,
+    turns: Mutex<HashMap<(IpAddr, IpAddr), Turn>>,
     stop: AtomicBool,
 }
+
+type Turn = Arc<Mutex<()>>;
 
 impl Listeners {
     /// Listens on an address and port.
