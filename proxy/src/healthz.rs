@@ -160,17 +160,24 @@ pub(crate) async fn follow_node(store: Store, node: Arc<str>, health: SharedHeal
 /// How often a taken health port is tried again; kube-proxy's pause.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Serves the health port until it is dropped. A port that is taken is no reason not to serve packets.
+/// Serves the health port until it is dropped. A port that is taken is no reason not to serve packets: beside
+/// kube-proxy, it is kube-proxy that answers until it ends.
 pub(crate) async fn serve(address: SocketAddr, health: SharedHealth, metrics: Arc<Metrics>) {
+    let mut said = false;
     let listener = loop {
         match TcpListener::bind(address).await {
             Ok(listener) => break listener,
-            Err(error) => {
-                tracing::error!(%address, %error, "--healthz-bind-address cannot be listened on; trying again");
-                tokio::time::sleep(RETRY).await;
+            Err(error) if !said => {
+                tracing::warn!(%address, %error, "--healthz-bind-address cannot be listened on; trying again");
+                said = true;
             }
+            Err(_) => {}
         }
+        tokio::time::sleep(RETRY).await;
     };
+    if said {
+        tracing::info!(%address, "--healthz-bind-address is free now");
+    }
     if let Err(error) = axum::serve(listener, router(health, metrics)).await {
         tracing::error!(%address, %error, "health port closed");
     }

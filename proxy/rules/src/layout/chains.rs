@@ -16,11 +16,12 @@ use super::sets::SetName;
 use super::{Options, Route};
 use crate::NodePortScope;
 
-/// Priorities of netfilter's NAT (NF_IP_PRI_NAT_*).
-const DESTINATION_NAT: i32 = -100;
-const SOURCE_NAT: i32 = 100;
+/// One before netfilter's NAT (NF_IP_PRI_NAT_*), where kube-proxy's chains are: of NAT chains the first that
+/// rewrites a flow is the only one, and on a node with both it is to be ours.
+const DESTINATION_NAT: i32 = -101;
+const SOURCE_NAT: i32 = 99;
 /// Before destination NAT, when packets still show what their sender meant.
-const BEFORE_NAT: i32 = DESTINATION_NAT - 10;
+const BEFORE_NAT: i32 = -110;
 
 const CHECK: &str = "check";
 const CLUSTER_IP: &str = "cluster-ip";
