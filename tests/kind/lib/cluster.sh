@@ -3,4 +3,4 @@
 # shellcheck source-path=SCRIPTDIR
 PORTOLAN_CLUSTER=${PORTOLAN_CLUSTER:-${TMPDIR:-/tmp}/portolan-kind}
 for file in arguments process cgroups; do . "$HERE/../cluster/lib/$file.sh"; done
-for file in layout docker nodes create pods; do . "$HERE/lib/$file.sh"; done
+for file in layout docker nodes create pods static-pods restart; do . "$HERE/lib/$file.sh"; done

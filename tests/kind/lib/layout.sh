@@ -19,6 +19,7 @@ SERVICE_CIDR=10.96.0.0/16 POD_CIDR=10.244.0.0/16 CLUSTER_DNS=10.96.0.10
 write_settings() {
   local name
   for name in PROFILE DOCKER NODES KUBE KIND; do printf '%s=%q\n' $name "${!name}"; done
+  if ! own && [ -n "${DOCKER_HOST:-}" ]; then printf 'export DOCKER_HOST=%q\n' "$DOCKER_HOST"; fi
 }
 
 write_env() { # for people and tests, with the names that tests/cluster uses: `. RUNDIR/env`
@@ -31,6 +32,6 @@ write_env() { # for people and tests, with the names that tests/cluster uses: `.
   done
   printf 'export KUBECONFIG=%q PORTOLAN_CLUSTER=%q\nRUN_DIR=%q LOG_DIR=%q\n' "$RUNDIR/kubeconfig" "$RUNDIR" "$RUN" "$LOG"
   for ((i = 1; i <= NODES; i++)); do
-    printf 'NODE_%d=%s NODE_NS_%d=node-%d NODE_IP_%d=%s NODE_PODS_%d=%s\n' "$i" "$(node_name "$i")" "$i" "$i" "$i" "$(node_ip "$i")" "$i" "$(node_pods "$i")"
+    printf 'NODE_%d=%s NODE_NS_%d=node-%d NODE_IP_%d=%s NODE_PODS_%d=%s\n' "$i" "node-$i" "$i" "$i" "$i" "$(node_ip "$i")" "$i" "$(node_pods "$i")"
   done
 }
