@@ -233,10 +233,10 @@ impl<C: Content> fmt::Display for Write<C> {
 
 /// What turns `current` into `wanted`.
 pub(crate) fn changes(current: &Labels, wanted: &Labels) -> Changes {
-    let removed = current.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), None));
+    let removed = current.keys().filter(|key| !wanted.contains_key(key)).map(|key| (key.clone(), None));
     let set = wanted
         .iter()
-        .filter(|(key, value)| current.get(*key) != Some(value))
+        .filter(|(key, value)| current.get(key) != Some(value))
         .map(|(key, value)| (key.clone(), Some(value.clone())));
     removed.chain(set).collect()
 }

@@ -72,7 +72,8 @@ pub enum AddressType {
     IPv4,
     /// IPv6 addresses.
     IPv6,
-    /// Names. Differs from upstream: such slices (deprecated by the API) are read but not used.
+    /// Names. Differs from upstream: slices with names as addresses (FQDN, deprecated by the API) are read
+    /// but not used.
     #[serde(other)]
     FQDN,
 }

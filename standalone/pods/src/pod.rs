@@ -129,7 +129,8 @@ async fn live(run: &Run, wanted: &mut watch::Receiver<Wanted>, observed: &watch:
 }
 
 /// Runs all containers until they have ended for good: init containers one after the other, then the
-/// others side by side. Differs from upstream: sidecars start with the latter.
+/// others side by side. Differs from upstream: sidecars (init containers that restart) start with the ordinary
+/// containers.
 async fn containers(run: &Run, stop: &CancellationToken, observed: &watch::Sender<Observed>) {
     let pod = run.pod();
     let policy = pod.spec.restart_policy;

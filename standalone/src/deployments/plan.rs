@@ -20,8 +20,8 @@ pub(crate) struct Plan {
 /// Plans for a Deployment and its pods.
 ///
 /// Pods of another template are replaced one by one: one new pod beyond the wanted number, and an old one
-/// goes when a new one is ready. Differs from upstream: maxSurge, maxUnavailable, minReadySeconds and
-/// paused are not looked at.
+/// goes when a new one is ready. Differs from upstream: of a Deployment, maxSurge, maxUnavailable,
+/// minReadySeconds and paused are not looked at.
 pub(crate) fn plan(deployment: &Deployment, replicas: &[Replica], now: Timestamp) -> Plan {
     let (wanted, hash) = (deployment.spec.replicas, deployment.template_hash());
     let living: Vec<_> = replicas.iter().filter(|replica| !replica.going && !replica.finished).collect();

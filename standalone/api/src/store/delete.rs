@@ -31,7 +31,8 @@ pub enum Propagation {
     /// They go after it.
     #[default]
     Background,
-    /// They go before it. Differs from upstream: the owner does not wait for them.
+    /// They go before it. Differs from upstream: with foreground deletion the owner
+    /// does not wait for what it owns.
     Foreground,
     /// They stay, without an owner.
     Orphan,

@@ -45,7 +45,7 @@ fn services_are_named_as_upstream_does() {
                 {"name": "t-c-p", "port": 8084, "protocol": "TCP"}]}),
         ),
     ];
-    // Differs from upstream: addresses are written in their canonical form.
+    // Differs from upstream: IPv6 addresses in a Service's environment variables are written in canonical form.
     let wanted = [
         ("FOO_BAR_SERVICE_HOST", "1.2.3.4"),
         ("FOO_BAR_SERVICE_PORT", "8080"),
