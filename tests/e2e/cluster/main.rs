@@ -1,7 +1,7 @@
 //! End-to-end tests: Portolan on a real control plane with real nodes.
 //!
-//! `cargo test -p portolan-e2e --test cluster -- [SUITE]… [NAME]` runs the suites of `tests/cluster`, or those that are named, or
-//! the cases whose name contains NAME. The cases of a suite share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
+//! `cargo test -p portolan-e2e --test cluster -- [SUITE]… [NAME]…` runs the suites of `tests/cluster`, or those that are named, or
+//! the cases whose name contains a NAME. The cases of a suite share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
 mod beside;
@@ -76,6 +76,7 @@ const IPV4: &[Case] = &[
     ("scale 3, 6, 0, 2; with 0 connections are refused at once", readiness::scaling),
     ("slices and Endpoints as upstream writes them, and no write without need", readiness::objects),
     ("malformed and hostile objects hurt nobody else", settings::malformed),
+    ("what cannot be published or written is told", settings::impossible),
     ("each program killed and started again under traffic", outage::restarts),
     ("the API server away for 60 s", outage::api_server),
     ("connections to the API server that go silent", outage::silence),
@@ -114,15 +115,15 @@ fn main() -> ExitCode {
     // cargo passes flags meant for its own harness; what is left selects.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let is_suite = |word: &str| SUITES.iter().any(|suite| suite.name == word);
-    let filter = words.iter().find(|word| !is_suite(word));
+    let filters: Vec<_> = words.iter().filter(|word| !is_suite(word)).collect();
+    let chosen = |case: &&Case| filters.is_empty() || filters.iter().any(|word| case.0.contains(*word));
     let wanted = |suite: &Suite| {
         words.iter().any(|word| word == suite.name)
             || (suite.harness == "cluster" && !words.iter().any(|word| is_suite(word)))
     };
     let (mut passed, mut failed) = (0, Vec::new());
     for suite in SUITES.iter().filter(|suite| wanted(suite)) {
-        let cases: Vec<_> =
-            suite.cases.iter().filter(|case| filter.is_none_or(|filter| case.0.contains(filter))).collect();
+        let cases: Vec<_> = suite.cases.iter().filter(chosen).collect();
         if cases.is_empty() {
             continue;
         }

@@ -53,15 +53,7 @@ metadata: {name: claims-too, namespace: e2e}
 spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, port: 80, targetPort: 8080}]}
 "#,
     )?;
-    wait_until(Duration::from_secs(10), || {
-        let events = cluster.get(&["events.events.k8s.io", "-n", "e2e"])?;
-        let events = events["items"].as_array().context("no items")?;
-        let told =
-            |event: &&Value| event["regarding"]["name"] == "claims-too" && event["reason"] == "Malformed";
-        let event = events.iter().find(told).context("no Event about claims-too")?;
-        ensure!(event["note"].as_str().is_some_and(|note| note.contains("192.0.2.80")), "{event}");
-        Ok(())
-    })?;
+    told(cluster, "e2e", "claims-too", "Malformed", "192.0.2.80")?;
     let report =
         cluster.client_on("node-1", &["get", "http://192.0.2.80/", "--count", "30", "--new-connections"])?;
     ensure!(report.all_answered()?.by_server.len() == 3, "the first Service lost its address");
@@ -92,6 +84,56 @@ spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, 
         "endpointslice/foreign-empty",
     ])?;
     Ok(())
+}
+
+/// Waits for an Event about a Service.
+fn told(cluster: &Cluster, namespace: &str, service: &str, reason: &str, note: &str) -> Result<()> {
+    wait_until(Duration::from_secs(20), || {
+        let events = cluster.get(&["events.events.k8s.io", "-n", namespace])?;
+        let events = events["items"].as_array().context("no items")?;
+        let told = |event: &&Value| event["regarding"]["name"] == service && event["reason"] == reason;
+        let event = events.iter().find(told).with_context(|| format!("no Event {reason} about {service}"))?;
+        ensure!(event["note"].as_str().is_some_and(|text| text.contains(note)), "{event}");
+        Ok(())
+    })
+}
+
+/// A name that DNS cannot publish, and a namespace that takes no slice.
+pub(crate) fn impossible(cluster: &Cluster) -> Result<()> {
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: e2e}
+spec: {type: ExternalName, externalName: 192.0.2.81}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: full}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: none, namespace: full}
+spec: {hard: {count/endpointslices.discovery.k8s.io: 0}}
+"#,
+    )?;
+    told(cluster, "e2e", "alias", "Malformed", "192.0.2.81")?;
+    wait_until(Duration::from_secs(20), || {
+        let quota = cluster.get(&["resourcequota", "-n", "full", "none"])?;
+        ensure!(quota["status"]["hard"].is_object(), "the quota does not count yet");
+        Ok(())
+    })?;
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {name: denied, namespace: full}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"#,
+    )?;
+    told(cluster, "full", "denied", "FailedToCreateEndpointSlices", "exceeded quota")?;
+    cluster.kubectl(&["delete", "namespace/full"])?;
+    cluster.kubectl(&["delete", "-n", "e2e", "service/alias"]).map(|_| ())
 }
 
 /// A program of ours on this machine.
