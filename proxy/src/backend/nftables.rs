@@ -117,7 +117,7 @@ impl Backend {
         let mut socket = Socket::open().map_err(read)?;
         let tables = socket.tables().map_err(read)?;
         if tables.iter().any(|table| table.id.name == KUBE_PROXY) {
-            tracing::warn!(%family, "kube-proxy's table is there too and leads packets before or after ours; kube-proxy --cleanup removes it");
+            tracing::warn!(%family, "kube-proxy's table is there too; flows that ours leads do not come to it, and kube-proxy --cleanup removes it");
         }
         Ok(Self {
             settings,
