@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod differences;
+mod docs;
 mod image;
 
 fn root() -> PathBuf {
