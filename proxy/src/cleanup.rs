@@ -6,6 +6,8 @@
 //! rules back, and counts as ready the nodes that are clean.
 
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

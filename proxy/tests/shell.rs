@@ -174,6 +174,25 @@ fn cleanup_removes_everything_also_twice() {
 }
 
 #[test]
+fn who_cleans_up_and_stays_is_ready_when_the_node_is_clean() {
+    in_namespace(|| {
+        let mut fixture = Fixture::new();
+        fixture.service("web", "10.0.0.1", "TCP", "");
+        fixture.list();
+        fixture.start();
+        eventually("ready", || fixture.ready());
+        fixture.stop();
+        let flags = ["--cleanup", "--stay", "--admin-bind-address=127.0.0.1:10249"];
+        let mut stays = Command::new(PROXY).args(flags).stdout(Stdio::null()).spawn().unwrap();
+        eventually("it is ready", || fixture.get(10249, "/readyz").is_some_and(|(status, _)| status == 200));
+        assert_eq!(fixture.tables(), [""; 0]);
+        assert!(stays.try_wait().unwrap().is_none(), "it stays");
+        let told = Command::new("kill").arg(stays.id().to_string()).status().unwrap();
+        assert!(told.success() && stays.wait().unwrap().success());
+    });
+}
+
+#[test]
 fn udp_flows_move_when_their_endpoint_goes() {
     in_namespace(|| {
         let mut fixture = Fixture::new();
