@@ -3,13 +3,14 @@
 # process: its bridge, its rules, the nodes and all mounts go with it, and the host's network never sees any of them.
 
 own() { [ "$DOCKER" = own ]; }
-if own; then export DOCKER_HOST=unix://$RUNDIR/docker.sock; fi
+SOCKET=unix://$RUNDIR/docker.sock
+docker() { if own; then command docker --host "$SOCKET" "$@"; else command docker "$@"; fi; }
 
 on_wire() { # COMMAND…: in the network that the nodes' bridge lies in
   local pid
   if own; then
     pid=$(pid_of docker) || { echo "no cluster in $RUNDIR (start one with up)" >&2; return 1; }
-    nsenter --net="/proc/$pid/ns/net" "$@"
+    DOCKER_HOST=$SOCKET nsenter --net="/proc/$pid/ns/net" "$@"
   else
     "$@"
   fi
@@ -31,8 +32,11 @@ start_docker() {
 }
 
 clean_up() { # takes the cluster away, whether it was ended properly or its `up` was killed at any point
+  local pid
   if own; then
     end docker
+    # an `up` that was killed may not have noted the id yet
+    for pid in $(pgrep --full "docker-init $RUNDIR $PREFIX "); do kill -s KILL "$pid" 2>/dev/null && gone "$pid" || true; done
     remove_cgroups "$PREFIX"
   elif docker version >/dev/null 2>&1; then
     "$("$HERE/build" kind)" delete cluster --name "$PREFIX" --kubeconfig "$RUNDIR/kubeconfig" >/dev/null 2>&1 || true
