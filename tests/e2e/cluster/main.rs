@@ -6,6 +6,7 @@
 
 mod beside;
 mod clients;
+mod docs;
 mod install;
 mod nodes;
 mod outage;
@@ -60,7 +61,11 @@ const SUITES: &[Suite] = &[
     Suite { name: "beside", harness: "cluster", up: UPSTREAM, workload: true, cases: BESIDE },
     // Portolan as processes.
     Suite { name: "processes", harness: "cluster", up: &[], workload: true, cases: PROCESSES },
+    // A kind cluster with upstream's parts.
+    Suite { name: "kind-migrate", harness: "kind", up: KIND_UPSTREAM, workload: false, cases: MIGRATE },
 ];
+
+const KIND_UPSTREAM: &[&str] = &["--profile", "beside", "--without-portolan"];
 
 const UPSTREAM: &[&str] = &["--without-portolan", "--kube-proxy", "--kube-controllers"];
 
@@ -91,6 +96,7 @@ const IPV4: &[Case] = &[
 const INSTALL: &[Case] = &[
     ("wrong and missing values are named", install::wrong_values),
     ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
+    ("the commands of docs/install.md", docs::install),
 ];
 
 const BESIDE: &[Case] =
@@ -103,6 +109,8 @@ const DUAL: &[Case] = &[
     ("ClusterIP and NodePort over IPv6", traffic::ipv6),
     ("a NodePort on the other node, and on one without a local pod", traffic::node_port),
 ];
+
+const MIGRATE: &[Case] = &[("the commands of docs/migrate.md, there and back", docs::migrate)];
 
 const PROCESSES: &[Case] = &[
     ("names resolve from pods of both nodes", resolve::names),
