@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use crate::{files, read, root};
 
@@ -40,7 +41,7 @@ fn documents() -> Vec<String> {
 }
 
 /// The one program under all its names, as cargo builds it.
-fn portolan() -> PathBuf {
+static PORTOLAN: LazyLock<PathBuf> = LazyLock::new(|| {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--locked", "--package=portolan", "--message-format=json-render-diagnostics"])
         .current_dir(root())
@@ -48,16 +49,16 @@ fn portolan() -> PathBuf {
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-    let built = messages.lines().filter_map(|line| {
+    let mut built = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    built.into_iter().find(|path| path.ends_with("portolan")).expect("cargo names the program")
-}
+    built.find(|path| path.ends_with("portolan")).expect("cargo names the program")
+});
 
 /// Runs it as the program of that name, with nothing in its environment.
-fn run(portolan: &Path, name: &str, arguments: &[&str]) -> Output {
-    Command::new(portolan).arg0(name).args(arguments).env_clear().output().expect("the program runs")
+fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(&*PORTOLAN).arg0(name).args(arguments).env_clear().output().expect("the program runs")
 }
 
 /// A flag as `--help` tells of it.
@@ -116,16 +117,16 @@ fn flags(help: &str) -> Vec<Flag> {
     flags
 }
 
-fn help(portolan: &Path, name: &str, arguments: &[&str]) -> Vec<Flag> {
-    let output = run(portolan, name, arguments);
+fn help(name: &str, arguments: &[&str]) -> Vec<Flag> {
+    let output = run(name, arguments);
     let found = flags(&String::from_utf8_lossy(&output.stdout));
     assert!(found.len() > 5, "{name}: {output:?}");
     found
 }
 
 /// Headings, and the flags below them.
-fn sections(portolan: &Path) -> Vec<(String, Vec<Flag>)> {
-    let programs = PROGRAMS.map(|(name, _)| (name, help(portolan, name, &["--help"])));
+fn sections() -> Vec<(String, Vec<Flag>)> {
+    let programs = PROGRAMS.map(|(name, _)| (name, help(name, &["--help"])));
     let (_, first) = &programs[0];
     let shared: Vec<Flag> =
         first.iter().filter(|flag| programs.iter().all(|(_, flags)| flags.contains(flag))).cloned().collect();
@@ -134,7 +135,7 @@ fn sections(portolan: &Path) -> Vec<(String, Vec<Flag>)> {
         flags.retain(|flag| !shared.contains(flag));
         sections.push((format!("`{name}`"), flags));
     }
-    sections.push(("`portolan up`".to_owned(), help(portolan, "portolan", &["up", "--help"])));
+    sections.push(("`portolan up`".to_owned(), help("portolan", &["up", "--help"])));
     sections
 }
 
@@ -149,7 +150,7 @@ fn tables(sections: &[(String, Vec<Flag>)]) -> String {
 
 #[test]
 fn the_flags_are_those_of_help() {
-    let sections = sections(&portolan());
+    let sections = sections();
     let document = read(CONFIGURATION);
     let (before, _) = document.split_once("\n### ").unwrap_or((&document, ""));
     let wanted = format!("{}\n{}", before.trim_end(), tables(&sections));
@@ -164,7 +165,7 @@ fn the_flags_are_those_of_help() {
 
 #[test]
 fn every_flag_of_a_document_exists() {
-    let sections = sections(&portolan());
+    let sections = sections();
     let own = sections.iter().flat_map(|(_, flags)| flags).map(Flag::name);
     let foreign = FOREIGN.iter().flat_map(|(_, flags)| flags.split(' '));
     let known: BTreeSet<&str> = own.chain(["help", "version"]).chain(foreign.clone()).collect();
@@ -196,7 +197,6 @@ fn blocks<'a>(document: &'a str, language: &'a str) -> impl Iterator<Item = &'a 
 
 #[test]
 fn the_programs_read_the_settings_files_of_the_document() {
-    let portolan = portolan();
     let document = read(CONFIGURATION);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let complaint = |name: &str, text: &str| {
@@ -204,7 +204,7 @@ fn the_programs_read_the_settings_files_of_the_document() {
         std::fs::write(&file, text).expect("the file can be written");
         // Settings are read before the API server is looked for.
         let flags = ["--config", &file.display().to_string(), "--kubeconfig", "no-such-file"];
-        String::from_utf8_lossy(&run(&portolan, name, &flags).stderr).into_owned()
+        String::from_utf8_lossy(&run(name, &flags).stderr).into_owned()
     };
     let mut seen = BTreeSet::new();
     for text in blocks(&document, "yaml") {
