@@ -31,7 +31,7 @@ start_docker() {
   done
 }
 
-clean_up() { # takes the cluster away, whether it was ended properly or its `up` was killed at any point
+clean_up() { # takes the cluster away, whatever its `up` has come to
   local pid
   if own; then
     end docker

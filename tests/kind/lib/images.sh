@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # The images that kubeadm asks for, without a registry: the programs are those of tests/cluster/build and `build coredns`.
 
-KUBEADM_IMAGES() { "$KUBEADM" config images list --kubernetes-version "$VERSION" 2>/dev/null; }
-image_named() { KUBEADM_IMAGES | grep "/$1:"; }
+image_named() { "$KUBEADM" config images list --kubernetes-version "$VERSION" 2>/dev/null | grep "/$1:"; }
 
 put() { # FILE: a dynamic program of Debian with its libraries
   local library
@@ -18,7 +17,7 @@ put() { # FILE: a dynamic program of Debian with its libraries
 make_kube_image() { # OUT.tar
   local ROOT part name
   ROOT=$(mktemp -d "$WORK/root.XXXXXX")
-  mkdir -p "$ROOT"/{bin,etc,tmp,run,usr/bin,usr/sbin,usr/local}
+  mkdir -p "$ROOT"/{bin,tmp,run,usr/bin,usr/sbin,usr/local}
   ln -s ../bin "$ROOT/usr/local/bin" # kubeadm starts kube-proxy from there, the others by name
   cp /bin/busybox "$ROOT/bin/sh"
   cp "$KUBE" "$ROOT/usr/bin/kube"
@@ -32,7 +31,6 @@ make_kube_image() { # OUT.tar
     for part in '' -save -restore; do ln -s xtables-nft-multi "$ROOT/usr/sbin/$name$part"; done
   done
   for name in $(cd "$DEBIAN" && echo usr/lib/*/xtables/*.so); do put "/$name"; done
-  cp "$DEBIAN/etc/protocols" "$ROOT/etc/" 2>/dev/null || printf 'tcp 6 TCP\nudp 17 UDP\nsctp 132 SCTP\n' > "$ROOT/etc/protocols"
   "$HERE/../cluster/image" "$(image_named kube-apiserver)" "$1" "$ROOT"
   rm -rf "$ROOT"
 }

@@ -48,7 +48,9 @@ signal() { # NAME SIGNAL: to all its containers; for signals that end a program,
   local i id pid running
   running=$(containers "$1")
   while read -r i id pid; do
-    [ -z "$id" ] || on_node "$i" ctr --namespace k8s.io tasks kill --signal "SIG${2#SIG}" "$id" < /dev/null
+    # unless it has ended meanwhile
+    [ -z "$id" ] || on_node "$i" ctr --namespace k8s.io tasks kill --signal "SIG${2#SIG}" "$id" < /dev/null ||
+      on_node "$i" test ! -d "/proc/$pid" < /dev/null
   done <<<"$running"
   case $2 in KILL | TERM | INT) ;; *) return ;; esac
   while read -r i id pid; do

@@ -28,6 +28,6 @@ start_again() { # NAME
   esac
   read -ra pods <<<"$(pods_of "$1" | xargs)"
   # a new pod starts at once
-  "$HERE/kubectl" --dir "$RUNDIR" delete pod "${pods[@]}" --force --grace-period 0 >/dev/null 2>&1
+  "$HERE/kubectl" --dir "$RUNDIR" delete pod "${pods[@]}" --grace-period 1 >/dev/null
   "$HERE/kubectl" --dir "$RUNDIR" --namespace kube-system rollout status "$owner" --timeout 60s >/dev/null
 }
