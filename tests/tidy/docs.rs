@@ -219,6 +219,29 @@ fn the_programs_read_the_settings_files_of_the_document() {
     assert_eq!(seen.len(), PROGRAMS.len(), "not every program has an example: {seen:?}");
 }
 
+/// Commands for what is not there where the tests run.
+const NOT_RUN: [&str; 3] = ["docker build", "kind create cluster", "k3s server"];
+
+#[test]
+fn commands_are_run_where_they_can_be() {
+    let mut run = 0;
+    for name in documents().iter().filter(|name| name.starts_with("docs/")) {
+        let text = read(name);
+        for (before, block) in text.match_indices("```sh\n").map(|(at, _)| text.split_at(at)) {
+            if before.lines().last().is_some_and(|line| line.starts_with("<!-- run: ")) {
+                run += 1;
+                continue;
+            }
+            let command = block.lines().nth(1).unwrap_or_default();
+            assert!(
+                NOT_RUN.iter().any(|known| command.starts_with(known)),
+                "{name}: {command}: neither run by a test (tests/e2e/cluster/docs.rs) nor known as one that cannot be"
+            );
+        }
+    }
+    assert!(run > 20, "only {run} blocks are run");
+}
+
 #[test]
 fn every_link_of_a_document_leads_somewhere() {
     let mut followed = 0;

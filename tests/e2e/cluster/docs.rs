@@ -43,6 +43,9 @@ pub(crate) fn migrate(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What a mark may say.
+const MARKS: [&str; 5] = ["new", "beside", "back", "on the control plane", "until it succeeds"];
+
 /// A code block that is run.
 struct Block {
     marks: Vec<String>,
@@ -67,6 +70,7 @@ fn blocks(section: &str, case: &str) -> Result<Vec<Block>> {
         let (marks, rest) = marked.split_once(" -->\n```sh\n").context("a mark without a block")?;
         let (script, _) = rest.split_once("\n```").context("a block without an end")?;
         let marks: Vec<_> = marks.split(", ").map(str::to_owned).collect();
+        ensure!(marks.iter().all(|mark| MARKS.contains(&mark.as_str())), "unknown mark: {marks:?}");
         if marks[0] == case {
             blocks.push(Block { marks, script: script.to_owned() });
         }
