@@ -10,19 +10,20 @@ use crate::install::gone_without_trace;
 use crate::traffic;
 use crate::workload::{published, scale, settle};
 
-/// Flags of the chart in this profile.
-const BESIDE: [&str; 2] = ["--set", "profile=beside"];
+/// Longer than a step takes.
+const TRAFFIC: Duration = Duration::from_secs(30);
+const NODES: [&str; 2] = ["node-1", "node-2"];
 /// kube-controller-manager without what Portolan's controllers do.
 const WITHOUT_ENDPOINTS: &str =
     "--controllers=-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller";
 
 /// Each step under traffic, and after it an endpoint comes and goes.
 fn step(cluster: &Cluster, what: &str, change: impl FnOnce() -> Result<()>) -> Result<()> {
-    let clients = Clients::start_with_names(cluster, "40s")?;
+    let clients = Clients::start_with_names(cluster, &format!("{}s", TRAFFIC.as_secs()))?;
     let began = Instant::now();
     change().with_context(|| what.to_owned())?;
     let took = began.elapsed();
-    ensure!(took < Duration::from_secs(40), "{what} took longer than the traffic: {} s", took.as_secs());
+    ensure!(took < TRAFFIC, "{what} took longer than the traffic: {} s", took.as_secs());
     let answered = clients.all_answered().with_context(|| what.to_owned())?;
     println!("    {what} in {:.1} s: {answered} answers, none missing", took.as_secs_f64());
     scale(cluster, 4)?;
@@ -34,7 +35,9 @@ fn step(cluster: &Cluster, what: &str, change: impl FnOnce() -> Result<()>) -> R
 
 /// Compare only; our controllers write; our proxies alone; and each step back.
 pub(crate) fn step_by_step(cluster: &Cluster) -> Result<()> {
-    let chart = |flags: &[&str]| cluster.run("chart", &[&BESIDE, flags].concat()).map(|_| ());
+    let image = std::env::var("PORTOLAN_IMAGE").context("PORTOLAN_IMAGE names no archive of image/build")?;
+    cluster.run("load", &[&image])?;
+    let chart = |flags: &[&str]| cluster.run("chart", flags).map(|_| ());
     let upstream = |flags| cluster.restart_with("controller-manager", "CONTROLLER_MANAGER_FLAGS", flags);
     step(cluster, "installed beside", || chart(&[]))?;
     agrees(cluster)?;
@@ -42,30 +45,12 @@ pub(crate) fn step_by_step(cluster: &Cluster) -> Result<()> {
         upstream(WITHOUT_ENDPOINTS)?;
         chart(&["--set", "controllers.compareOnly=false"])
     })?;
-    step(cluster, "kube-proxy off", || {
-        for node in ["1", "2"] {
-            cluster.kill(&format!("kube-proxy-{node}"), "TERM")?;
-            cluster.enter(&format!("node-{node}"), &["nft", "delete", "table", "ip", "kube-proxy"])?;
-            cluster.enter(&format!("node-{node}"), &["nft", "delete", "table", "ip6", "kube-proxy"])?;
-        }
-        Ok(())
-    })?;
-    step(cluster, "kube-proxy on again", || {
-        for node in ["kube-proxy-1", "kube-proxy-2"] {
-            cluster.restart(node)?;
-        }
-        wait_until(Duration::from_secs(20), || {
-            for node in ["node-1", "node-2"] {
-                let rules = cluster.enter(node, &["nft", "list", "table", "ip", "kube-proxy"])?;
-                ensure!(rules.contains("e2e/my-svc"), "{node}: no rules of kube-proxy yet");
-            }
-            Ok(())
-        })
-    })?;
+    step(cluster, "kube-proxy off", || kube_proxy_off(cluster))?;
+    step(cluster, "kube-proxy on again", || kube_proxy_on(cluster))?;
     step(cluster, "Portolan's proxies off", || {
         chart(&["--set", "controllers.compareOnly=false", "--set", "proxy.enabled=false"])
     })?;
-    for node in ["node-1", "node-2"] {
+    for node in NODES {
         let rules = cluster.enter(node, &["nft", "list", "ruleset"])?;
         ensure!(!rules.contains("portolan"), "{node} still has rules: {rules}");
     }
@@ -75,6 +60,48 @@ pub(crate) fn step_by_step(cluster: &Cluster) -> Result<()> {
     })?;
     agrees(cluster)?;
     step(cluster, "uninstalled", || gone_without_trace(cluster))
+}
+
+/// Where kube-proxy's pods run.
+fn place_kube_proxy(cluster: &Cluster, nodes: &str) -> Result<()> {
+    let patch =
+        format!(r#"{{"spec": {{"template": {{"spec": {{"nodeSelector": {{"nodes": {nodes}}}}}}}}}}}"#);
+    cluster.kubectl(&["patch", "-n", "kube-system", "daemonset/kube-proxy", "-p", &patch]).map(|_| ())
+}
+
+/// On no node, and its rules are removed as its own documentation tells.
+fn kube_proxy_off(cluster: &Cluster) -> Result<()> {
+    place_kube_proxy(cluster, r#""none""#)?;
+    wait_until(Duration::from_secs(20), || {
+        let pods = cluster.kubectl(&[
+            "get",
+            "pods",
+            "-n",
+            "kube-system",
+            "-l",
+            "k8s-app=kube-proxy",
+            "-o",
+            "name",
+        ])?;
+        ensure!(pods.is_empty(), "still there: {pods}");
+        Ok(())
+    })?;
+    for node in NODES {
+        cluster.enter(node, &[cluster.variable("KUBE")?, "kube-proxy", "--cleanup"])?;
+    }
+    Ok(())
+}
+
+fn kube_proxy_on(cluster: &Cluster) -> Result<()> {
+    place_kube_proxy(cluster, "null")?;
+    cluster.kubectl(&["rollout", "status", "-n", "kube-system", "daemonset/kube-proxy", "--timeout=20s"])?;
+    wait_until(Duration::from_secs(20), || {
+        for node in NODES {
+            let rules = cluster.enter(node, &["nft", "list", "ruleset"])?;
+            ensure!(rules.contains("e2e/my-svc:http"), "{node}: no rules of kube-proxy yet");
+        }
+        Ok(())
+    })
 }
 
 /// The controllers that compare find no Service with other endpoints than theirs.

@@ -57,8 +57,9 @@ const SUITES: &[Suite] = &[
         workload: false,
         cases: INSTALL,
     },
-    // A cluster with upstream's parts.
-    Suite { name: "beside", harness: "cluster", up: UPSTREAM, workload: true, cases: BESIDE },
+    // A plain kind cluster, and one that leaves its Services to Portolan.
+    Suite { name: "kind-replace", harness: "kind", up: &[], workload: true, cases: KIND },
+    Suite { name: "kind-beside", harness: "kind", up: UPSTREAM, workload: true, cases: BESIDE },
     // Portolan as processes.
     Suite { name: "processes", harness: "cluster", up: &[], workload: true, cases: PROCESSES },
     // A kind cluster with upstream's parts.
@@ -67,7 +68,7 @@ const SUITES: &[Suite] = &[
 
 const KIND_UPSTREAM: &[&str] = &["--profile", "beside", "--without-portolan"];
 
-const UPSTREAM: &[&str] = &["--without-portolan", "--kube-proxy", "--kube-controllers"];
+const UPSTREAM: &[&str] = &["--profile", "beside", "--without-portolan"];
 
 const IPV4: &[Case] = &[
     ("names resolve from pods of both nodes", resolve::names),
@@ -97,6 +98,23 @@ const INSTALL: &[Case] = &[
     ("wrong and missing values are named", install::wrong_values),
     ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
     ("the commands of docs/install.md", docs::install),
+];
+
+/// Those of `ipv4` that look at what differs on kind: its nodes, its network and its own pods.
+const KIND: &[Case] = &[
+    ("names resolve from pods of both nodes", resolve::names),
+    ("headless, SRV, PTR and ExternalName records", resolve::records),
+    ("a ClusterIP reaches all three pods by name and from the node", traffic::cluster_ip),
+    ("a NodePort on the other node, and on one without a local pod", traffic::node_port),
+    ("a pod reaches itself through its Service", traffic::hairpin),
+    ("ClientIP affinity", traffic::affinity),
+    ("UDP goes on across a change of endpoints", traffic::udp),
+    ("an unready pod gets no new connection, and comes back", readiness::unready),
+    ("scale 3, 6, 0, 2; with 0 connections are refused at once", readiness::scaling),
+    ("malformed and hostile objects hurt nobody else", settings::malformed),
+    ("each program killed and started again under traffic", outage::restarts),
+    ("a second release is refused", install::second_release),
+    ("uninstalled without a trace", install::gone_without_trace),
 ];
 
 const BESIDE: &[Case] =

@@ -131,7 +131,7 @@ metadata: {name: denied, namespace: full}
 spec: {selector: {app: web}, ports: [{port: 80}]}
 "#,
     )?;
-    told(cluster, "full", "denied", "FailedToCreateEndpointSlices", "exceeded quota")?;
+    told(cluster, "full", "denied", "FailedToUpdateEndpointSlices", "exceeded quota")?;
     cluster.kubectl(&["delete", "namespace/full"])?;
     cluster.kubectl(&["delete", "-n", "e2e", "service/alias"]).map(|_| ())
 }
