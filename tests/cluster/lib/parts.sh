@@ -100,7 +100,10 @@ start_proxy() { # I
 }
 
 start_kube_proxy() { # I: the peer, with its own defaults where the namespace allows them
-  proxy_run "kube-proxy-$1" "$1" "$KUBE" kube-proxy --kubeconfig "$RUNDIR/kube-proxy.kubeconfig" --hostname-override "node-$1" \
+  # a file of its own, as in an image: it shares no memory with the control plane, nor with the other nodes
+  local program=$RUNDIR/kube-proxy-$1
+  [ -e "$program" ] || cp "$KUBE" "$program"
+  proxy_run "kube-proxy-$1" "$1" "$program" kube-proxy --kubeconfig "$RUNDIR/kube-proxy.kubeconfig" --hostname-override "node-$1" \
     --proxy-mode "${KUBE_PROXY_MODE:-nftables}" --cluster-cidr "$(both "$POD_CIDR" "$POD_CIDR6")" --conntrack-max-per-core 0 \
     ${KUBE_PROXY_FLAGS:-}
 }
