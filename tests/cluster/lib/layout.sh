@@ -35,7 +35,7 @@ both() { if dual; then echo "$1,$2"; else echo "$1"; fi; } # the list of both fa
 
 # What `restart` may be given anew in its environment, and otherwise remembers from `up`.
 REMEMBERED=(PORTOLAN_BIN_DIR PORTOLAN_CONTROLLERS_FLAGS PORTOLAN_DNS_FLAGS PORTOLAN_PROXY_FLAGS PORTOLAN_PROXY_MODE
-  APISERVER_FLAGS CONTROLLER_MANAGER_FLAGS KUBE_PROXY_FLAGS KUBE_PROXY_MODE KUBELET_V)
+  APISERVER_FLAGS CONTROLLER_MANAGER_FLAGS KUBE_PROXY_FLAGS KUBE_PROXY_MODE KUBE_PROXY_PROGRAM KUBELET_V)
 
 write_settings() {
   local name

@@ -101,9 +101,11 @@ start_proxy() { # I
 
 start_kube_proxy() { # I: the peer, with its own defaults where the namespace allows them
   # a file of its own, as in an image: it shares no memory with the control plane, nor with the other nodes
-  local program=$RUNDIR/kube-proxy-$1
-  [ -e "$program" ] || cp "$KUBE" "$program"
-  proxy_run "kube-proxy-$1" "$1" "$program" kube-proxy --kubeconfig "$RUNDIR/kube-proxy.kubeconfig" --hostname-override "node-$1" \
+  local program=$RUNDIR/kube-proxy-$1 part=kube-proxy
+  [ -z "${KUBE_PROXY_PROGRAM:-}" ] || part= # that one needs not be told
+  [ -e "$program" ] || cp "${KUBE_PROXY_PROGRAM:-$KUBE}" "$program"
+  # shellcheck disable=SC2086
+  proxy_run "kube-proxy-$1" "$1" "$program" $part --kubeconfig "$RUNDIR/kube-proxy.kubeconfig" --hostname-override "node-$1" \
     --proxy-mode "${KUBE_PROXY_MODE:-nftables}" --cluster-cidr "$(both "$POD_CIDR" "$POD_CIDR6")" --conntrack-max-per-core 0 \
     ${KUBE_PROXY_FLAGS:-}
 }
