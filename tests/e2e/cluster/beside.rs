@@ -38,7 +38,10 @@ pub(crate) fn step_by_step(cluster: &Cluster) -> Result<()> {
     let image = std::env::var("PORTOLAN_IMAGE").context("PORTOLAN_IMAGE names no archive of image/build")?;
     cluster.run("load", &[&image])?;
     let chart = |flags: &[&str]| cluster.run("chart", flags).map(|_| ());
-    let upstream = |flags| cluster.restart_with("controller-manager", "CONTROLLER_MANAGER_FLAGS", flags);
+    let upstream = |flags| {
+        let restart = ["controller-manager"];
+        cluster.run_with("CONTROLLER_MANAGER_FLAGS", flags, "restart", &restart).map(|_| ())
+    };
     step(cluster, "installed beside", || chart(&[]))?;
     agrees(cluster)?;
     step(cluster, "endpoints by Portolan", || {

@@ -11,12 +11,13 @@ use crate::clients::Clients;
 /// Longer than a rollout of all three parts takes.
 const TRAFFIC: Duration = Duration::from_secs(30);
 
-/// From the image of an earlier commit to the current one and back, and forth again.
+/// From the image and chart of an earlier commit to the current ones and back, and forth again.
 pub(crate) fn there_and_back(cluster: &Cluster) -> Result<()> {
-    let archive = cluster.run("earlier-image", &[])?;
-    cluster.run("load", &[archive.trim()])?;
+    let folder = cluster.run("earlier", &[])?;
+    cluster.run("load", &[&format!("{}/portolan.tar", folder.trim())])?;
     let current = images(cluster)?;
-    cluster.run("chart", &["--set", "image.tag=earlier"])?;
+    let chart = format!("{}/charts/portolan", folder.trim());
+    cluster.run_with("PORTOLAN_CHART", &chart, "chart", &["--set", "image.tag=earlier"])?;
     let earlier = images(cluster)?;
     ensure!(current.is_disjoint(&earlier), "the same image: {current:?}");
     under_traffic(cluster, "upgrade", || cluster.run("chart", &[]))?;

@@ -75,6 +75,12 @@ impl Cluster {
         printed(self.script(script).args(arguments).output()?, &format!("{script} {}", arguments.join(" ")))
     }
 
+    /// As `run`, with a variable in the script's environment.
+    pub fn run_with(&self, variable: &str, value: &str, script: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.script(script).args(arguments).env(variable, value).output()?;
+        printed(output, &format!("{variable}={value:?} {script} {}", arguments.join(" ")))
+    }
+
     /// Runs kubectl and returns what it prints.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.run("kubectl", arguments)
@@ -159,12 +165,6 @@ impl Cluster {
     /// Starts a program of the cluster, after killing it (-9) if it runs.
     pub fn restart(&self, name: &str) -> Result<()> {
         self.run("restart", &[name]).map(|_| ())
-    }
-
-    /// Starts a program of the cluster anew with a variable that reaches its command line.
-    pub fn restart_with(&self, name: &str, variable: &str, value: &str) -> Result<()> {
-        let output = self.script("restart").arg(name).env(variable, value).output()?;
-        printed(output, &format!("{variable}={value:?} restart {name}")).map(|_| ())
     }
 
     /// What a program logged.
