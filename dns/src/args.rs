@@ -44,6 +44,16 @@ pub struct Args {
     /// Names made of pod addresses: insecure (any address), verified (of running pods) or disabled
     #[arg(long, value_name = "MODE", default_value = "insecure", env = "PORTOLAN_DNS_POD_NAMES")]
     pub pod_names: PodNames,
+    /// How long to go on answering after the signal to end, in seconds. Its pod counts as not ready meanwhile, so that
+    /// nodes lead the flows that they know elsewhere before it is gone
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=3600),
+        env = "PORTOLAN_DNS_LAME_DUCK"
+    )]
+    pub lame_duck: u32,
 }
 
 impl Args {

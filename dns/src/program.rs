@@ -1,6 +1,7 @@
 //! The program: sockets first, then watches, until it is told to end.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use portolan_core::{EndpointSlice, Namespace, Pod, Service};
 use portolan_runtime::{
@@ -8,6 +9,7 @@ use portolan_runtime::{
 };
 use portolan_zone::PodNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::args::Args;
@@ -42,7 +44,22 @@ async fn program(args: Args) -> Result<(), Failure> {
     if args.pod_names == PodNames::Verified {
         watches.open::<Pod>(Selection::default());
     }
-    server.serve(shutdown).await
+    server.serve(after(shutdown, Duration::from_secs(args.lame_duck.into()))).await
+}
+
+/// Cancelled some time after another token.
+///
+/// The admin server ends with the first one, and probes fail. A pod that ends while it counts as serving would leave
+/// behind, on every node, UDP flows that lead to it: the next query from the same port would be lost.
+fn after(first: CancellationToken, pause: Duration) -> CancellationToken {
+    let second = CancellationToken::new();
+    let token = second.clone();
+    tokio::spawn(async move {
+        first.cancelled().await;
+        tokio::time::sleep(pause).await;
+        token.cancel();
+    });
+    second
 }
 
 /// Every forwarded query has a socket of its own, and so has every TCP client: the thousand files that a

@@ -1,9 +1,9 @@
 //! The program's ends: wrong settings, and an API server that is not there.
 
 use std::io::Write;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::dig::dig;
 
@@ -77,23 +77,51 @@ impl Drop for Ends {
     }
 }
 
-#[test]
-fn without_an_api_server_it_waits_and_ends_when_told() {
-    let directory = tempfile::tempdir().unwrap();
+/// A running program that has begun to answer.
+fn answering(directory: &tempfile::TempDir, more: &[&str]) -> (Ends, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let flags = ["--listen", &free.to_string(), "--upstream", "none"];
-    let child = command(&directory, &flags).stderr(Stdio::piped()).spawn().unwrap();
-    let mut child = Ends(child);
+    let listen = free.to_string();
+    let flags: Vec<_> = ["--listen", &listen, "--upstream", "none"].iter().chain(more).copied().collect();
+    let child = Ends(command(directory, &flags).stderr(Stdio::piped()).spawn().unwrap());
     let asked = (0..100).find_map(|_| {
         std::thread::sleep(Duration::from_millis(50));
         Some(dig(free, "web.default.svc.cluster.local A")).filter(|reply| !reply.status.is_empty())
     });
     assert_eq!(asked.unwrap().status, "SERVFAIL");
+    (child, free)
+}
+
+fn terminate(child: &Ends) {
     let id = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+}
+
+#[test]
+fn without_an_api_server_it_waits_and_ends_when_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut child, _) = answering(&directory, &[]);
+    terminate(&child);
     assert!(child.0.wait().unwrap().success());
     let mut text = String::new();
     std::io::Read::read_to_string(child.0.stderr.as_mut().unwrap(), &mut text).unwrap();
     assert!(text.contains("cannot watch"), "{text}");
     assert!(!text.contains("svc.cluster.local"), "no line per query: {text}");
+}
+
+#[test]
+fn a_lame_duck_answers_while_its_probes_fail_and_then_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mut child, server) =
+        answering(&directory, &["--lame-duck", "4", "--admin-bind-address", &admin.to_string()]);
+    assert!(TcpStream::connect(admin).is_ok());
+    let told = Instant::now();
+    terminate(&child);
+    while TcpStream::connect(admin).is_ok() {
+        assert!(told.elapsed() < Duration::from_secs(3), "probes still succeed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(dig(server, "web.default.svc.cluster.local A").status, "SERVFAIL");
+    assert!(child.0.wait().unwrap().success());
+    assert!(told.elapsed() >= Duration::from_secs(4));
 }
