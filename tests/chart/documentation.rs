@@ -71,8 +71,8 @@ fn undocumented(schema: &Value, values: &Value, path: &str) -> Vec<String> {
     let inner =
         properties.flat_map(|(key, inner)| undocumented(inner, &values[key], &format!("{path}.{key}")));
     let section = schema["properties"].is_object();
-    let known = section
-        || (schema["description"].is_string() && (!values.is_null() || path == ".controllers.compareOnly"));
+    let nullable = schema["type"].as_array().is_some_and(|types| types.contains(&"null".into()));
+    let known = section || (schema["description"].is_string() && (!values.is_null() || nullable));
     inner.chain((!known && path != ".global").then(|| path.to_owned())).collect()
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The names in `charts/portolan/values.yaml` are documented by its comments alone; README and schema repeat them.
 
+mod dns_service;
 mod documentation;
 mod helm;
 mod refusals;
