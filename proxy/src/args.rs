@@ -52,15 +52,18 @@ pub struct Args {
     /// Remove what this program ever installed on this node, and end
     #[arg(long, conflicts_with = "cleanup_daemonset")]
     cleanup: bool,
-    /// With --cleanup: do not end but be ready, so that a DaemonSet tells by its ready pods which nodes are clean
+    /// With --cleanup: do not end but wait to be told, as a DaemonSet's pods have to
     #[arg(long, requires = "cleanup")]
     stay: bool,
-    /// Have all pods of this DaemonSet run --cleanup --stay, and end when they are ready
+    /// Take this DaemonSet of proxies away, and have another one run --cleanup on every node that is Ready
     #[arg(long, value_name = "NAMESPACE/NAME")]
     cleanup_daemonset: Option<String>,
     /// How long --cleanup-daemonset may take
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
     cleanup_timeout: Duration,
+    /// Job that --cleanup-daemonset runs in, so that nothing outlives it that it created
+    #[arg(long, value_name = "NAME/UID", requires = "cleanup_daemonset")]
+    cleanup_job: Option<String>,
     /// Flags that every Portolan program has.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -80,13 +83,24 @@ pub enum Command {
         /// Whether to go on afterwards, ready.
         stay: bool,
     },
-    /// Have the pods of a DaemonSet clean up.
+    /// Remove them from all nodes.
     CleanUpNodes {
-        /// The DaemonSet.
+        /// The DaemonSet of proxies.
         daemon_set: ObjectName,
+        /// The Job that does it.
+        job: Option<Job>,
         /// How long it may take.
         timeout: Duration,
     },
+}
+
+/// A Job, as an owner of other objects is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// kube-proxy's modes and ours that this release does not have.
@@ -95,6 +109,15 @@ const NOT_BUILT_YET: [&str; 4] = ["iptables", "ipvs", "userspace", "ebpf"];
 impl Args {
     /// Checks what clap cannot. Every refusal names the flag.
     pub fn command(&self) -> Result<Command, Failure> {
+        // First, since wrong settings are a reason to take a proxy away.
+        if self.cleanup {
+            return Ok(Command::CleanUp { table: Settings::TABLE.to_owned(), stay: self.stay });
+        }
+        if let Some(name) = &self.cleanup_daemonset {
+            let daemon_set = daemon_set(name)?;
+            let job = self.cleanup_job.as_deref().map(job).transpose()?;
+            return Ok(Command::CleanUpNodes { daemon_set, job, timeout: self.cleanup_timeout });
+        }
         match self.mode.as_str() {
             "nftables" => {}
             mode if NOT_BUILT_YET.contains(&mode) => {
@@ -107,13 +130,6 @@ impl Args {
         let settings = self.settings()?;
         if self.init_only {
             return Ok(Command::Initialize(settings.conntrack));
-        }
-        if self.cleanup {
-            return Ok(Command::CleanUp { table: settings.table, stay: self.stay });
-        }
-        if let Some(name) = &self.cleanup_daemonset {
-            let daemon_set = daemon_set(name)?;
-            return Ok(Command::CleanUpNodes { daemon_set, timeout: self.cleanup_timeout });
         }
         if settings.node_name.is_empty() {
             return Err(Failure::usage("--node-name is missing: the name of this machine's Node object"));
@@ -185,6 +201,15 @@ fn daemon_set(text: &str) -> Result<ObjectName, Failure> {
     }
 }
 
+fn job(text: &str) -> Result<Job, Failure> {
+    match text.split_once('/') {
+        Some((name, uid)) if !name.is_empty() && !uid.is_empty() => {
+            Ok(Job { name: name.to_owned(), uid: uid.to_owned() })
+        }
+        _ => Err(Failure::usage(format!("--cleanup-job: {text:?} is not NAME/UID"))),
+    }
+}
+
 /// kube-proxy also takes an address without a port, and then means 10256.
 fn healthz_bind_address(text: &str) -> Result<Option<SocketAddr>, Failure> {
     if text.is_empty() {
@@ -250,11 +275,20 @@ mod tests {
         let clean_up = |stay| Ok(Command::CleanUp { table: "portolan".into(), stay });
         assert_eq!(command("--cleanup"), clean_up(false));
         assert_eq!(command("--cleanup --stay"), clean_up(true));
-        let nodes = Command::CleanUpNodes {
+        assert_eq!(
+            command("--cleanup --cluster-cidr wrong --mode wrong"),
+            clean_up(false),
+            "whatever was wrong"
+        );
+        let nodes = |job| Command::CleanUpNodes {
             daemon_set: ObjectName::new("kube-system", "p"),
+            job,
             timeout: Duration::from_secs(5),
         };
-        assert_eq!(command("--cleanup-daemonset kube-system/p --cleanup-timeout 5s"), Ok(nodes));
+        let flags = "--cleanup-daemonset kube-system/p --cleanup-timeout 5s";
+        assert_eq!(command(flags), Ok(nodes(None)));
+        let job = Job { name: "j".to_owned(), uid: "7".to_owned() };
+        assert_eq!(command(&format!("{flags} --cleanup-job=j/7")), Ok(nodes(Some(job))));
     }
 
     #[test]
@@ -279,6 +313,7 @@ mod tests {
             ("--stay", "--cleanup"),
             ("--cleanup --init-only", "--init-only"),
             ("--cleanup-daemonset portolan-proxy", "--cleanup-daemonset: \"portolan-proxy\""),
+            ("--cleanup-daemonset n/p --cleanup-job j/", "--cleanup-job: \"j/\""),
             ("--nonsense", "--nonsense"),
         ] {
             let message = command(flags).expect_err(flags);

@@ -24,12 +24,12 @@ async fn program(args: Args) -> Result<(), Failure> {
             sysctl::apply(&conntrack);
             Ok(())
         }
-        Command::CleanUpNodes { daemon_set, timeout } => {
-            cleanup::nodes(args.common.client().await?, &daemon_set, timeout).await
+        Command::CleanUpNodes { daemon_set, job, timeout } => {
+            cleanup::nodes(args.common.client().await?, &daemon_set, job.as_ref(), timeout).await
         }
         Command::CleanUp { table, stay } => {
             check_capability()?;
-            if stay { cleanup::stay(&args, table).await } else { cleanup::node(table).await }
+            if stay { cleanup::stay(table).await } else { cleanup::node(table).await }
         }
         Command::Run(settings) => {
             check_capability()?;

@@ -189,17 +189,36 @@ fn the_dns_service_has_the_given_addresses() {
 
 #[test]
 fn whoever_takes_the_proxy_away_cleans_up_first() {
-    for (case, hooks) in
-        [("replace-values.yaml", "pre-delete"), ("dns-only-values.yaml", "pre-upgrade,pre-rollback")]
-    {
+    let job = |case, set: &[&str]| {
+        let objects = objects(case, set);
+        object(&objects, "Job", "portolan-proxy-cleanup").cloned().expect("there is a Job")
+    };
+    // Without a cluster there is no proxy to be found, which an upgrade would take away.
+    for (case, hooks) in [("replace-values.yaml", "pre-delete"), ("dns-only-values.yaml", "pre-rollback")] {
         let objects = objects(case, &[]);
-        for kind in ["ServiceAccount", "Role", "RoleBinding", "Job"] {
+        let kinds = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Job"];
+        for kind in kinds {
             let object = object(&objects, kind, "portolan-proxy-cleanup").expect(kind);
-            assert_eq!(object["metadata"]["annotations"]["helm.sh/hook"], hooks, "{case} {kind}");
+            let annotations = &object["metadata"]["annotations"];
+            assert_eq!(annotations["helm.sh/hook"], hooks, "{case} {kind}");
+            let fates = annotations["helm.sh/hook-delete-policy"].as_str().unwrap_or_default();
+            assert!(fates.starts_with("before-hook-creation,hook-succeeded"), "{case} {kind}: {fates}");
         }
         assert_eq!(
             args(&objects, "Job", "portolan-proxy-cleanup")[0],
             "--cleanup-daemonset=kube-system/portolan-proxy"
+        );
+    }
+    let pod = &job("replace-values.yaml", &[])["spec"]["template"]["spec"];
+    let tolerations = pod["tolerations"].as_array().expect("there are tolerations");
+    let keys: Vec<_> = tolerations.iter().map(|one| one["key"].as_str().unwrap_or("any")).collect();
+    assert_eq!(keys, ["node-role.kubernetes.io/control-plane", "CriticalAddonsOnly"], "no node that is away");
+    for (timeout, deadline) in [("120s", 180), ("2m", 180), ("1h2m30s", 3810), ("90s500ms", 150)] {
+        let set = format!("proxy.cleanupTimeout={timeout}");
+        assert_eq!(
+            job("replace-values.yaml", &[&set])["spec"]["activeDeadlineSeconds"],
+            deadline,
+            "{timeout}"
         );
     }
 }

@@ -1,57 +1,167 @@
-//! The clean-up of all nodes, against a small API server.
+//! The pass over all nodes, against a small API server.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
+use kube::Client;
 use kube::client::Body;
+use portolan_core::ObjectName;
 use serde_json::{Value, json};
 
-use super::*;
+use super::nodes;
+use crate::args::Job;
 
-/// A DaemonSet of three nodes, of which one more is clean with every question after it was asked to clean up.
+/// Nodes `n0`, `n1` …, and a DaemonSet controller that does one thing with every look at the pods: a pod of a DaemonSet that is
+/// gone ends, one that is missing comes, one that is there gets ready.
 #[derive(Default)]
-struct Server {
-    args: Vec<String>,
-    ready: u32,
+struct Cluster {
+    nodes: usize,
+    /// Nodes that are not Ready: nothing changes there.
+    away: Vec<usize>,
+    /// Nodes whose pods never get ready.
+    stuck: Vec<usize>,
+    daemon_sets: BTreeMap<String, Value>,
+    /// Ready or not, by DaemonSet and node.
+    pods: BTreeMap<(String, usize), bool>,
     /// What the first requests are refused with.
     refusals: Vec<u16>,
-    patches: Vec<Value>,
-    /// At this number of nodes it stops.
-    stuck: u32,
+    /// What was written, in order.
+    writes: Vec<String>,
+    /// After so many writes there is no answer any more, as when the pass is killed.
+    silent_after: Option<usize>,
+    /// The DaemonSet that cleans up, as it was created.
+    cleaner: Option<Value>,
 }
 
-impl Server {
+impl Cluster {
+    fn new(nodes: usize) -> Self {
+        let labels = json!({"app.kubernetes.io/name": "portolan", "app.kubernetes.io/component": "proxy"});
+        let container = json!({"name": "proxy", "image": "i", "imagePullPolicy": "Never",
+            "command": ["/bin/portolan-proxy"], "args": ["--cluster-cidr=wrong"], "env": [{"name": "A", "value": "b"}],
+            "livenessProbe": {"httpGet": {"port": 10249}}, "resources": {"requests": {"cpu": "20m"}},
+            "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}});
+        let proxies = json!({
+            "metadata": {"name": "p", "generation": 3, "labels": labels},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
+                "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "nodeSelector": {"disk": "ssd"},
+                "initContainers": [{"name": "init", "image": "i"}], "containers": [container]}}},
+        });
+        Self {
+            nodes,
+            daemon_sets: [("p".to_owned(), proxies)].into(),
+            pods: (0..nodes).map(|node| (("p".to_owned(), node), true)).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn placed(&self, name: &str) -> bool {
+        self.daemon_sets.get(name).is_some_and(|one| {
+            let selected = one["spec"]["template"]["spec"]["nodeSelector"].as_object();
+            selected.is_none_or(|labels| labels.keys().all(|key| key == "disk"))
+        })
+    }
+
+    fn advance(&mut self) {
+        for node in (0..self.nodes).filter(|node| !self.away.contains(node)) {
+            for name in ["p", "p-cleanup"] {
+                let key = (name.to_owned(), node);
+                match (self.placed(name), self.pods.get(&key)) {
+                    (false, Some(_)) => drop(self.pods.remove(&key)),
+                    (true, None) => drop(self.pods.insert(key, false)),
+                    (true, Some(_)) => drop(self.pods.insert(key, !self.stuck.contains(&node))),
+                    (false, None) => continue,
+                }
+                // One thing at a time on each node.
+                break;
+            }
+        }
+    }
+
     fn handle(&mut self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
-        assert_eq!(path, "/apis/apps/v1/namespaces/kube-system/daemonsets/p");
-        if let Some(status) = self.refusals.pop() {
-            return (
-                status,
-                json!({"kind": "Status", "status": "Failure", "code": status, "message": "refused"}),
-            );
+        let refuse = |code: u16| {
+            (code, json!({"kind": "Status", "status": "Failure", "code": code, "message": "refused"}))
+        };
+        if let Some(code) = self.refusals.pop() {
+            return refuse(code);
         }
-        if method == Method::PATCH {
-            let patch: Value = serde_json::from_slice(body).unwrap();
-            let args = patch["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
-            self.args = args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
-            self.patches.push(patch);
-        } else if !self.patches.is_empty() {
-            self.ready = (self.ready + 1).min(self.stuck);
+        if self.silent_after.is_some_and(|writes| self.writes.len() >= writes) {
+            return refuse(503);
         }
-        let generation = 1 + self.patches.len();
-        let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 3,
-            "updatedNumberScheduled": self.ready, "numberReady": 3});
-        let containers = json!([{"name": "proxy", "args": self.args}]);
-        let daemon_set = json!({"metadata": {"resourceVersion": "1", "generation": generation}, "status": status,
-            "spec": {"template": {"spec": {"containers": containers}}}});
-        (200, daemon_set)
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let list = |items: Vec<Value>| (200, json!({"kind": "List", "items": items}));
+        let ready =
+            |ready: bool| json!([{"type": "Ready", "status": if ready { "True" } else { "Unknown" }}]);
+        match (method.as_str(), path.strip_prefix("/apis/apps/v1/namespaces/kube-system/daemonsets")) {
+            ("GET", None) if path == "/api/v1/nodes" => list(
+                (0..self.nodes)
+                    .map(|node| {
+                        json!({"metadata": {"name": format!("n{node}")},
+                    "status": {"conditions": ready(!self.away.contains(&node))}})
+                    })
+                    .collect(),
+            ),
+            ("GET", None) => {
+                assert_eq!(path, "/api/v1/namespaces/kube-system/pods");
+                self.advance();
+                let pods = self.pods.iter().map(|((owner, node), is_ready)| {
+                    json!({"metadata": {"ownerReferences": [{"kind": "DaemonSet", "name": owner}]},
+                        "spec": {"nodeName": format!("n{node}")}, "status": {"conditions": ready(*is_ready),
+                        "initContainerStatuses": [{"state": {"waiting": {"reason": "ErrImageNeverPull"}}}]}})
+                });
+                // Somebody else's.
+                list(pods.chain([json!({"metadata": {}, "spec": {"nodeName": "n0"}})]).collect())
+            }
+            ("POST", Some("")) => {
+                let name = body["metadata"]["name"].as_str().unwrap().to_owned();
+                self.writes.push(format!("create {name}"));
+                self.cleaner = Some(body.clone());
+                self.daemon_sets.insert(name, body);
+                (201, json!({}))
+            }
+            (method, Some(name)) => {
+                let name = &name[1..];
+                let placed = if self.placed(name) { self.nodes } else { 0 };
+                let Some(daemon_set) = self.daemon_sets.get_mut(name) else { return refuse(404) };
+                match method {
+                    "GET" => {
+                        daemon_set["metadata"]["generation"] = json!(3);
+                        daemon_set["status"] =
+                            json!({"observedGeneration": 3, "desiredNumberScheduled": placed});
+                        (200, daemon_set.clone())
+                    }
+                    "PATCH" => {
+                        let patch = &body["spec"]["template"]["spec"]["nodeSelector"];
+                        let selected = &mut daemon_set["spec"]["template"]["spec"]["nodeSelector"];
+                        for (key, value) in patch.as_object().unwrap() {
+                            assert!(value.is_null());
+                            selected.as_object_mut().unwrap().remove(key);
+                        }
+                        assert!(
+                            !self.pods.keys().any(|(owner, node)| owner == "p" && !self.away.contains(node))
+                        );
+                        self.writes.push(format!("release {name}"));
+                        (200, json!({}))
+                    }
+                    "DELETE" => {
+                        self.daemon_sets.remove(name);
+                        self.writes.push(format!("delete {name}"));
+                        (200, json!({}))
+                    }
+                    other => panic!("{other} {path}"),
+                }
+            }
+            (method, None) => panic!("{method} {path}"),
+        }
     }
 }
 
-/// What comes of it, and how often the DaemonSet was changed.
-async fn clean_up(server: Server) -> (Result<(), String>, usize) {
-    let server = Arc::new(Mutex::new(server));
-    let handler = server.clone();
+type Shared = Arc<Mutex<Cluster>>;
+
+async fn pass(cluster: &Shared) -> Result<(), String> {
+    let handler = cluster.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
         let handler = handler.clone();
         async move {
@@ -62,31 +172,90 @@ async fn clean_up(server: Server) -> (Result<(), String>, usize) {
             Ok::<_, Infallible>(Response::builder().status(status).body(answer).unwrap())
         }
     });
-    let client = Client::new(service, "default");
-    let outcome = nodes(client, &ObjectName::new("kube-system", "p"), Duration::from_secs(20)).await;
-    let patches = server.lock().unwrap().patches.len();
-    (outcome.map_err(|failure| failure.to_string()), patches)
+    let job = Job { name: "j".to_owned(), uid: "7".to_owned() };
+    let name = ObjectName::new("kube-system", "p");
+    let outcome = nodes(Client::new(service, "default"), &name, Some(&job), Duration::from_secs(60)).await;
+    outcome.map_err(|failure| failure.to_string())
 }
 
+fn shared(cluster: Cluster) -> Shared {
+    Arc::new(Mutex::new(cluster))
+}
+
+const WHOLE_PASS: [&str; 4] = ["create p-cleanup", "delete p", "release p-cleanup", "delete p-cleanup"];
+
 #[tokio::test(start_paused = true)]
-async fn it_asks_once_and_waits_for_every_node() {
-    // Permissions that are not known everywhere yet, and a write of somebody else, are passed over.
-    for refusals in [vec![], vec![403, 403], vec![409], vec![503]] {
-        let server = Server { stuck: 3, refusals, ..Server::default() };
-        assert_eq!(clean_up(server).await, (Ok(()), 1));
+async fn the_rules_go_when_the_proxies_have_ended_and_nothing_stays() {
+    // Permissions that are not known everywhere yet, and an API server that is away, are waited for.
+    for refusals in [vec![], vec![403, 403], vec![503]] {
+        let cluster = shared(Cluster { refusals, ..Cluster::new(3) });
+        assert_eq!(pass(&cluster).await, Ok(()));
+        let cluster = cluster.lock().unwrap();
+        assert_eq!(cluster.writes, WHOLE_PASS);
+        assert!(cluster.daemon_sets.is_empty() && cluster.pods.is_empty(), "{:?}", cluster.pods);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_does_not_answer_fails_it_in_one_line() {
-    let (outcome, patches) = clean_up(Server { stuck: 2, ..Server::default() }).await;
-    let line = "--cleanup-daemonset kube-system/p: after 20s 2 of 3 nodes are clean";
-    assert_eq!((outcome, patches), (Err(line.to_owned()), 1));
-    let (outcome, _) = clean_up(Server { refusals: vec![403; 100], ..Server::default() }).await;
-    assert!(outcome.clone().is_err_and(|line| line.contains("the API server answered 403")), "{outcome:?}");
+async fn a_node_that_is_away_is_not_waited_for() {
+    let cluster = shared(Cluster { away: vec![1], ..Cluster::new(3) });
+    // Its pod of the DaemonSet controller's never starts.
+    cluster.lock().unwrap().pods.insert(("p-cleanup".to_owned(), 1), false);
+    assert_eq!(pass(&cluster).await, Ok(()));
+    assert_eq!(cluster.lock().unwrap().writes, WHOLE_PASS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_was_interrupted_anywhere_is_completed_by_the_next() {
+    for writes in 0..4 {
+        let cluster = shared(Cluster { silent_after: Some(writes), ..Cluster::new(2) });
+        assert!(pass(&cluster).await.is_err_and(|line| line.contains("the API server answered 503")));
+        cluster.lock().unwrap().silent_after = None;
+        assert_eq!(pass(&cluster).await, Ok(()), "after {writes} writes");
+        let cluster = cluster.lock().unwrap();
+        assert!(cluster.daemon_sets.is_empty() && cluster.pods.is_empty(), "after {writes} writes");
+        assert!(cluster.writes.contains(&"release p-cleanup".to_owned()), "{:?}", cluster.writes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_get_clean_is_named_in_one_line_and_nothing_stays() {
+    let cluster = shared(Cluster { stuck: vec![1], ..Cluster::new(3) });
+    let line =
+        "--cleanup-daemonset kube-system/p: after 60s 2 of 3 nodes are clean, but not n1 (ErrImageNeverPull)";
+    assert_eq!(pass(&cluster).await, Err(line.to_owned()));
+    assert!(cluster.lock().unwrap().daemon_sets.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_daemon_set_nothing_is_left_to_do() {
-    assert_eq!(clean_up(Server { refusals: vec![404], ..Server::default() }).await, (Ok(()), 0));
+    let cluster = shared(Cluster { nodes: 2, ..Cluster::default() });
+    assert_eq!(pass(&cluster).await, Ok(()));
+    assert_eq!(cluster.lock().unwrap().writes, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cleans_up_has_the_proxys_place_and_rights_but_not_its_settings() {
+    let cluster = shared(Cluster::new(1));
+    assert_eq!(pass(&cluster).await, Ok(()));
+    let cleaner = cluster.lock().unwrap().cleaner.take().unwrap();
+    let labels =
+        json!({"app.kubernetes.io/name": "portolan", "app.kubernetes.io/component": "proxy-cleanup"});
+    assert_eq!(cleaner["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(cleaner["spec"]["template"]["metadata"]["labels"], labels);
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "7"}]);
+    assert_eq!(cleaner["metadata"]["ownerReferences"], owner);
+    let container = |name: &str, args: &[&str]| {
+        json!([{"name": name, "image": "i", "imagePullPolicy": "Never", "command": ["/bin/portolan-proxy"],
+            "args": args, "resources": {"requests": {"cpu": "20m"}},
+            "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+            "terminationMessagePolicy": "FallbackToLogsOnError"}])
+    };
+    let pod = json!({
+        "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "automountServiceAccountToken": false,
+        "nodeSelector": {"disk": "ssd", "portolan/no-node-yet": ""},
+        "initContainers": container("cleanup", &["--cleanup"]),
+        "containers": container("clean", &["--cleanup", "--stay"]),
+    });
+    assert_eq!(cleaner["spec"]["template"]["spec"], pod);
 }
