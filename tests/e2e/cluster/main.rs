@@ -5,6 +5,7 @@
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
 mod beside;
+mod cleanup;
 mod clients;
 mod docs;
 mod install;
@@ -97,6 +98,7 @@ const IPV4: &[Case] = &[
 const INSTALL: &[Case] = &[
     ("wrong and missing values are named", install::wrong_values),
     ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
+    ("uninstalled, and switched off and on again, with a node down", cleanup::with_a_node_down),
     ("the commands of docs/install.md", docs::install),
 ];
 

@@ -1,0 +1,53 @@
+//! The proxy goes while a node is down.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use portolan_e2e::{Cluster, wait_until};
+
+/// Switched off, on again by an upgrade, off and on by rollbacks, and uninstalled, all while `node-2` is down: the other
+/// node is clean each time, and helm never stumbles. Then `node-2` is back, and is cleaned by an installation that goes.
+pub(crate) fn with_a_node_down(cluster: &Cluster) -> Result<()> {
+    // Whatever is waited for would wait for the node, but for the hooks.
+    let hooks = "--wait=hookOnly";
+    cluster.run("chart", &[])?;
+    cluster.kill("kubelet-2", "KILL")?;
+    cluster.kubectl(&["wait", "--for=condition=Ready=Unknown", "--timeout=90s", "node/node-2"])?;
+    let outcome = steps(cluster, hooks);
+    cluster.restart("kubelet-2")?;
+    cluster.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node/node-2"])?;
+    outcome?;
+    cluster.run("chart", &[])?;
+    cluster.run("helm", &["uninstall", "portolan", "-n", "kube-system", "--wait", "--timeout", "3m"])?;
+    rules(cluster, "node-1", false)?;
+    rules(cluster, "node-2", false)
+}
+
+fn steps(cluster: &Cluster, hooks: &str) -> Result<()> {
+    let revision =
+        |back: &str| cluster.run("helm", &["rollback", "portolan", back, "-n", "kube-system", hooks]);
+    cluster.run("chart", &["--set", "proxy.enabled=false", hooks])?;
+    rules(cluster, "node-1", false)?;
+    rules(cluster, "node-2", true)?;
+    cluster.run("chart", &[hooks])?;
+    rules(cluster, "node-1", true)?;
+    // To the last but one, and again.
+    revision("0")?;
+    rules(cluster, "node-1", false)?;
+    revision("0")?;
+    rules(cluster, "node-1", true)?;
+    cluster.run("helm", &["uninstall", "portolan", "-n", "kube-system", "--timeout", "3m"])?;
+    rules(cluster, "node-1", false)?;
+    let left = cluster.kubectl(&["get", "jobs,daemonsets", "-n", "kube-system", "-o", "name"])?;
+    ensure!(left.is_empty(), "left: {left}");
+    rules(cluster, "node-2", true)
+}
+
+/// A node has rules of ours, or gets them soon; or it has none.
+fn rules(cluster: &Cluster, node: &str, wanted: bool) -> Result<()> {
+    wait_until(Duration::from_secs(if wanted { 30 } else { 0 }), || {
+        let tables = cluster.enter(node, &["nft", "list", "tables"])?;
+        ensure!(tables.contains("portolan") == wanted, "{node}: {tables}");
+        Ok(())
+    })
+}
