@@ -138,7 +138,13 @@ pub(crate) fn deploy(cluster: &Cluster) -> Result<()> {
 /// Waits until three servers are ready and published, whatever happened before.
 pub(crate) fn settle(cluster: &Cluster) -> Result<()> {
     scale(cluster, 3)?;
-    for pod in web_pods(cluster)? {
+    // None that is about to be removed is spoken to.
+    let pods = wait_until(Duration::from_secs(60), || {
+        let pods = web_pods(cluster)?;
+        ensure!(pods.len() == 3, "{} servers", pods.len());
+        Ok(pods)
+    })?;
+    for pod in pods {
         set_ready(cluster, &pod.name, true)?;
     }
     cluster.kubectl(&["rollout", "status", "-n", "e2e", "deployment/web", "--timeout=60s"])?;
