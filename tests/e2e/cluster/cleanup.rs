@@ -8,13 +8,12 @@ use portolan_e2e::{Cluster, wait_until};
 /// Switched off, on again by an upgrade, off and on by rollbacks, and uninstalled, all while `node-2` is down: the other
 /// node is clean each time, and helm never stumbles. Then `node-2` is back, and is cleaned by an installation that goes.
 pub(crate) fn with_a_node_down(cluster: &Cluster) -> Result<()> {
-    // Whatever is waited for would wait for the node, but for the hooks.
-    let hooks = "--wait=hookOnly";
     cluster.run("chart", &[])?;
+    notice_nodes_within(cluster, "10s")?;
     cluster.kill("kubelet-2", "KILL")?;
-    cluster.kubectl(&["wait", "--for=condition=Ready=Unknown", "--timeout=90s", "node/node-2"])?;
-    let outcome = steps(cluster, hooks);
+    let outcome = steps(cluster);
     cluster.restart("kubelet-2")?;
+    notice_nodes_within(cluster, "5m")?;
     cluster.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node/node-2"])?;
     outcome?;
     cluster.run("chart", &[])?;
@@ -23,7 +22,16 @@ pub(crate) fn with_a_node_down(cluster: &Cluster) -> Result<()> {
     rules(cluster, "node-2", false)
 }
 
-fn steps(cluster: &Cluster, hooks: &str) -> Result<()> {
+/// How long kube-controller-manager waits for a node before it counts as down.
+fn notice_nodes_within(cluster: &Cluster, patience: &str) -> Result<()> {
+    let flags = format!("--node-monitor-grace-period={patience}");
+    cluster.run_with("CONTROLLER_MANAGER_FLAGS", &flags, "restart", &["controller-manager"]).map(|_| ())
+}
+
+fn steps(cluster: &Cluster) -> Result<()> {
+    // Whatever is waited for would wait for the node, but for the hooks.
+    let hooks = "--wait=hookOnly";
+    cluster.kubectl(&["wait", "--for=condition=Ready=Unknown", "--timeout=90s", "node/node-2"])?;
     let revision =
         |back: &str| cluster.run("helm", &["rollback", "portolan", back, "-n", "kube-system", hooks]);
     cluster.run("chart", &["--set", "proxy.enabled=false", hooks])?;
