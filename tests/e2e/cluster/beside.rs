@@ -11,7 +11,7 @@ use crate::traffic;
 use crate::workload::{published, scale, settle};
 
 /// Longer than a step takes.
-const TRAFFIC: Duration = Duration::from_secs(30);
+const TRAFFIC: Duration = Duration::from_secs(50);
 const NODES: [&str; 2] = ["node-1", "node-2"];
 /// kube-controller-manager without what Portolan's controllers do.
 const WITHOUT_ENDPOINTS: &str =

@@ -53,7 +53,7 @@ fn install(cluster: &Cluster, round: &str) -> Result<()> {
     let began = Instant::now();
     cluster.run("chart", &[])?;
     let ready = began.elapsed().as_secs_f64();
-    wait_until(Duration::from_secs(20), || resolves(cluster))?;
+    wait_until(Duration::from_secs(60), || resolves(cluster))?;
     let resolved = began.elapsed().as_secs_f64();
     println!("    {round}: all ready after {ready:.1} s, a pod has resolved after {resolved:.1} s");
     Ok(())
@@ -69,7 +69,7 @@ fn uninstall(cluster: &Cluster) -> Result<()> {
     let began = Instant::now();
     cluster.run("helm", &["uninstall", "portolan", "-n", "kube-system", "--wait", "--timeout", "2m"])?;
     let took = began.elapsed().as_secs_f64();
-    wait_until(Duration::from_secs(30), || {
+    wait_until(Duration::from_secs(60), || {
         let processes = cluster.run("status", &[])?;
         for line in processes.lines() {
             let mut words = line.split_whitespace();
@@ -93,7 +93,7 @@ pub(crate) fn gone_without_trace(cluster: &Cluster) -> Result<()> {
     // Events tell what has been; they go by themselves.
     let kinds: Vec<_> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
     let kinds = kinds.join(",");
-    wait_until(Duration::from_secs(30), || {
+    wait_until(Duration::from_secs(60), || {
         let labelled = cluster.kubectl(&[
             "get",
             &kinds,

@@ -76,7 +76,7 @@ pub(crate) fn least(cluster: &Cluster) -> Result<()> {
 /// The Lease is made again when somebody has deleted it.
 fn anew(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["delete", "lease", "-n", "kube-system", "portolan-controllers"])?;
-    wait_until(Duration::from_secs(20), || {
+    wait_until(Duration::from_secs(60), || {
         let lease = cluster.get(&["lease", "-n", "kube-system", "portolan-controllers"])?;
         ensure!(lease["spec"]["holderIdentity"].is_string(), "nobody leads");
         Ok(())

@@ -9,7 +9,7 @@ use portolan_e2e::Cluster;
 use crate::clients::Clients;
 
 /// Longer than a rollout of all three parts takes.
-const TRAFFIC: Duration = Duration::from_secs(30);
+const TRAFFIC: Duration = Duration::from_secs(50);
 
 /// From the image and chart of an earlier commit to the current ones and back, and forth again.
 pub(crate) fn there_and_back(cluster: &Cluster) -> Result<()> {
