@@ -128,7 +128,7 @@ fn accesses(role: &Value, namespace: Option<&String>) -> Vec<Access> {
 fn requests(cluster: &Cluster) -> Result<(Accesses, Vec<String>)> {
     let log = Path::new(cluster.variable("LOG_DIR")?).join("audit.log");
     let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
-    let (mut used, mut refused) = (Accesses::new(), BTreeSet::new());
+    let (mut used, mut allowed, mut refused) = (Accesses::new(), BTreeSet::new(), BTreeSet::new());
     for line in log.lines().filter(|line| line.contains("system:serviceaccount:kube-system:portolan-")) {
         // The last line may still be on its way.
         let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
@@ -143,13 +143,14 @@ fn requests(cluster: &Cluster) -> Result<(Accesses, Vec<String>)> {
             verb: text(&event["verb"]),
             namespace: object["namespace"].as_str().map(str::to_owned),
         };
-        let annotations = &event["annotations"];
-        // A server that has just started refuses whoever comes before it has read the roles.
-        let starting = text(&annotations["authorization.k8s.io/reason"]).contains("not found");
-        if annotations["authorization.k8s.io/decision"] == "forbid" && !starting {
-            refused.insert(format!("{account}: {access}"));
-        }
+        let request = (account.to_owned(), access.to_string());
+        match event["annotations"]["authorization.k8s.io/decision"].as_str() {
+            Some("forbid") => refused.insert(request),
+            _ => allowed.insert(request),
+        };
         used.entry(account.to_owned()).or_default().insert(access);
     }
-    Ok((used, refused.into_iter().collect()))
+    // A server that has just started refuses whoever comes before it has read all roles.
+    let never = refused.difference(&allowed).map(|(account, access)| format!("{account}: {access}"));
+    Ok((used, never.collect()))
 }

@@ -39,7 +39,8 @@ impl Options {
             Some(_) => address.is_ipv6(),
             None => true,
         };
-        let lookup = tokio::time::timeout(self.timeout.max(Duration::from_secs(5)), lookup_host(host_port));
+        // Long enough for the resolver's own second try, 5 s after the first.
+        let lookup = tokio::time::timeout(self.timeout.max(Duration::from_secs(12)), lookup_host(host_port));
         let mut addresses = lookup.await.context("look-up timed out")?.context("look-up failed")?;
         match addresses.find(wanted) {
             Some(address) => Ok(address),
