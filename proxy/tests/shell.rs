@@ -154,15 +154,21 @@ fn a_malformed_object_hurts_nobody_else() {
     });
 }
 
+/// The rules of a proxy that has ended.
+fn left_behind() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.service("web", "10.0.0.1", "TCP", "");
+    fixture.list();
+    fixture.start();
+    eventually("ready", || fixture.ready());
+    fixture.stop();
+    fixture
+}
+
 #[test]
 fn cleanup_removes_everything_also_twice() {
     in_namespace(|| {
-        let mut fixture = Fixture::new();
-        fixture.service("web", "10.0.0.1", "TCP", "");
-        fixture.list();
-        fixture.start();
-        eventually("ready", || fixture.ready());
-        fixture.stop();
+        let fixture = left_behind();
         assert_eq!(fixture.tables(), ["ip portolan", "ip6 portolan"]);
         for _ in 0..2 {
             let output = Command::new(PROXY).arg("--cleanup").output().unwrap();
@@ -176,12 +182,7 @@ fn cleanup_removes_everything_also_twice() {
 #[test]
 fn who_cleans_up_and_stays_ends_when_told() {
     in_namespace(|| {
-        let mut fixture = Fixture::new();
-        fixture.service("web", "10.0.0.1", "TCP", "");
-        fixture.list();
-        fixture.start();
-        eventually("ready", || fixture.ready());
-        fixture.stop();
+        let fixture = left_behind();
         // Somebody else's port and wrong settings are no reason to leave the rules.
         let _taken = std::net::TcpListener::bind("127.0.0.1:10249").unwrap();
         let flags = ["--cleanup", "--stay", "--admin-bind-address=127.0.0.1:10249", "--cluster-cidr=wrong"];
