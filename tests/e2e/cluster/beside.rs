@@ -1,17 +1,15 @@
 //! From kube-proxy and kube-controller-manager's endpoint controllers to Portolan, step by step, and back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
 
-use crate::clients::Clients;
+use crate::clients::under_traffic;
 use crate::install::gone_without_trace;
 use crate::traffic;
 use crate::workload::{published, scale, settle};
 
-/// Longer than a step takes.
-const TRAFFIC: Duration = Duration::from_secs(50);
 const NODES: [&str; 2] = ["node-1", "node-2"];
 /// kube-controller-manager without what Portolan's controllers do.
 const WITHOUT_ENDPOINTS: &str =
@@ -19,13 +17,7 @@ const WITHOUT_ENDPOINTS: &str =
 
 /// Each step under traffic, and after it an endpoint comes and goes.
 fn step(cluster: &Cluster, what: &str, change: impl FnOnce() -> Result<()>) -> Result<()> {
-    let clients = Clients::start_with_names(cluster, &format!("{}s", TRAFFIC.as_secs()))?;
-    let began = Instant::now();
-    change().with_context(|| what.to_owned())?;
-    let took = began.elapsed();
-    ensure!(took < TRAFFIC, "{what} took longer than the traffic: {} s", took.as_secs());
-    let answered = clients.all_answered().with_context(|| what.to_owned())?;
-    println!("    {what} in {:.1} s: {answered} answers, none missing", took.as_secs_f64());
+    under_traffic(cluster, what, change)?;
     scale(cluster, 4)?;
     wait_until(Duration::from_secs(60), || published(cluster, 4)).with_context(|| what.to_owned())?;
     settle(cluster).with_context(|| what.to_owned())?;

@@ -1,6 +1,8 @@
 //! Traffic that runs beside a case.
 
-use anyhow::Result;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Background, Cluster};
 
 use crate::workload::address;
@@ -48,4 +50,23 @@ impl Clients {
         }
         Ok(answered)
     }
+}
+
+/// Longer than a rollout of all three parts takes.
+const TRAFFIC: Duration = Duration::from_secs(50);
+
+/// A change while new connections by name, and all other traffic, go on; none may be missing.
+pub(crate) fn under_traffic(
+    cluster: &Cluster,
+    what: &str,
+    change: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let clients = Clients::start_with_names(cluster, &format!("{}s", TRAFFIC.as_secs()))?;
+    let began = Instant::now();
+    change().with_context(|| what.to_owned())?;
+    let took = began.elapsed();
+    ensure!(took < TRAFFIC, "{what} took longer than the traffic: {} s", took.as_secs());
+    let answered = clients.all_answered().with_context(|| what.to_owned())?;
+    println!("    {what} in {:.1} s: {answered} answers, none missing", took.as_secs_f64());
+    Ok(())
 }

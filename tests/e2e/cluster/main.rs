@@ -64,10 +64,8 @@ const SUITES: &[Suite] = &[
     // Portolan as processes.
     Suite { name: "processes", harness: "cluster", up: &[], workload: true, cases: PROCESSES },
     // A kind cluster with upstream's parts.
-    Suite { name: "kind-migrate", harness: "kind", up: KIND_UPSTREAM, workload: false, cases: MIGRATE },
+    Suite { name: "kind-migrate", harness: "kind", up: UPSTREAM, workload: false, cases: MIGRATE },
 ];
-
-const KIND_UPSTREAM: &[&str] = &["--profile", "beside", "--without-portolan"];
 
 const UPSTREAM: &[&str] = &["--profile", "beside", "--without-portolan"];
 

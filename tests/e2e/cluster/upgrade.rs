@@ -1,15 +1,11 @@
 //! Another image, under traffic.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use portolan_e2e::Cluster;
 
-use crate::clients::Clients;
-
-/// Longer than a rollout of all three parts takes.
-const TRAFFIC: Duration = Duration::from_secs(50);
+use crate::clients::under_traffic;
 
 /// From the image and chart of an earlier commit to the current ones and back, and forth again.
 pub(crate) fn there_and_back(cluster: &Cluster) -> Result<()> {
@@ -20,24 +16,14 @@ pub(crate) fn there_and_back(cluster: &Cluster) -> Result<()> {
     cluster.run_with("PORTOLAN_CHART", &chart, "chart", &["--set", "image.tag=earlier"])?;
     let earlier = images(cluster)?;
     ensure!(current.is_disjoint(&earlier), "the same image: {current:?}");
-    under_traffic(cluster, "upgrade", || cluster.run("chart", &[]))?;
+    under_traffic(cluster, "upgrade", || cluster.run("chart", &[]).map(|_| ()))?;
     ensure!(images(cluster)? == current, "not upgraded: {:?}", images(cluster));
     under_traffic(cluster, "rollback", || {
-        cluster.run("helm", &["rollback", "portolan", "-n", "kube-system", "--wait", "--timeout", "2m"])
+        let rollback = ["rollback", "portolan", "-n", "kube-system", "--wait", "--timeout", "2m"];
+        cluster.run("helm", &rollback).map(|_| ())
     })?;
     ensure!(images(cluster)? == earlier, "not rolled back: {:?}", images(cluster));
     cluster.run("chart", &[]).map(|_| ())
-}
-
-fn under_traffic(cluster: &Cluster, what: &str, change: impl FnOnce() -> Result<String>) -> Result<()> {
-    let clients = Clients::start_with_names(cluster, &format!("{}s", TRAFFIC.as_secs()))?;
-    let began = Instant::now();
-    change()?;
-    let took = began.elapsed();
-    ensure!(took < TRAFFIC, "the {what} took longer than the traffic: {} s", took.as_secs());
-    let answered = clients.all_answered()?;
-    println!("    {what} in {:.1} s: {answered} answers, none missing", took.as_secs_f64());
-    Ok(())
 }
 
 /// What the nodes call the images that the pods run.
