@@ -89,11 +89,12 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
         recorder,
         metrics: Metrics::new(&admin),
     };
-    let changes = store.subscribe();
     tokio::select! {
         () = store.wait_synced(&KINDS) => {}
         () = shutdown.cancelled() => return,
     }
+    // Not earlier: everything that was listed would be kept as changes. Not later: none may be missed.
+    let changes = store.subscribe();
     let added = queues.add_all(&store);
     info!(services = store.read().services.len(), "synced");
 

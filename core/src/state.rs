@@ -104,6 +104,10 @@ pub trait Watched: DeserializeOwned + fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     fn compact(&mut self, pool: &mut Pool);
 
+    /// Drops what only a writer of endpoints needs.
+    #[doc(hidden)]
+    fn reduce(&mut self) {}
+
     /// Keeps the indexes in step with one change.
     #[doc(hidden)]
     fn index(
@@ -182,6 +186,11 @@ watched!(
 watched!(
     EndpointSlice,
     slices,
+    fn reduce(&mut self) {
+        for endpoint in &mut self.endpoints {
+            endpoint.target_ref = None;
+        }
+    },
     fn problems(&self) -> &[Problem] {
         &self.problems
     },
@@ -226,14 +235,24 @@ pub struct State {
     pods_in: HashMap<Arc<str>, HashSet<Arc<str>>>,
     pods_on: HashMap<Arc<str>, HashSet<ObjectName>>,
     pool: Pool,
+    for_readers: bool,
 }
 
 type Sets = HashMap<ObjectName, BTreeSet<Arc<str>>>;
 
 impl State {
+    /// The State of a process that reads what others wrote about endpoints: to take less memory, it does
+    /// not know which Services select a pod, nor which pod is behind an endpoint.
+    pub fn for_readers() -> Self {
+        Self { for_readers: true, ..Self::default() }
+    }
+
     /// Takes in an event and adds what it changed to `changes`.
     pub fn apply<T: Watched>(&mut self, mut event: Event<T>, changes: &mut ChangeSet) {
         if let Event::Applied(object) = &mut event {
+            if self.for_readers {
+                object.reduce();
+            }
             object.compact(&mut self.pool);
             self.pool.sweep();
         }
@@ -300,6 +319,9 @@ impl State {
         old: Option<&Pod>,
         new: Option<&Pod>,
     ) {
+        if self.for_readers {
+            return;
+        }
         if old.is_none() {
             self.pods_in.entry(name.namespace.clone()).or_default().insert(name.name.clone());
         } else if new.is_none() {
@@ -335,7 +357,7 @@ impl State {
     fn index_service(&mut self, name: &ObjectName, old: Option<&Service>, new: Option<&Service>) {
         let selector = |service: Option<&Service>| service.and_then(|service| service.selector.clone());
         let (before, after) = (selector(old), selector(new));
-        if before == after {
+        if before == after || self.for_readers {
             return;
         }
         self.selectors.set(name, after.as_ref());

@@ -30,7 +30,7 @@ async fn program(args: Args) -> Result<(), Failure> {
     let client = args.common.client().await?;
     let admin = Admin::new();
     admin.control_log(log);
-    let store = Store::new();
+    let store = Store::for_readers();
     let recorder = Recorder::new(client.clone(), "portolan-dns", instance());
     let server = Server::new(args.settings(), store.clone(), &admin, Some(recorder.clone())).await?;
     let shutdown = shutdown_signal()?;

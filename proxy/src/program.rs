@@ -24,8 +24,8 @@ async fn program(args: Args) -> Result<(), Failure> {
             sysctl::apply(&conntrack);
             Ok(())
         }
-        Command::CleanUpNodes { daemon_set, job, timeout } => {
-            cleanup::nodes(args.common.client().await?, &daemon_set, job.as_ref(), timeout).await
+        Command::CleanUpNodes { daemon_set, timeout } => {
+            cleanup::nodes(args.common.client().await?, &daemon_set, timeout).await
         }
         Command::CleanUp { table, stay } => {
             check_capability()?;
@@ -48,7 +48,7 @@ async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Fail
     let shutdown = shutdown_signal()?;
     let client = args.common.client().await?;
     let recorder = Recorder::new(client.clone(), "portolan-proxy", settings.node_name.clone());
-    let store = Store::new();
+    let store = Store::for_readers();
     let problems = Problems::new(&admin, Some(recorder.clone()));
     let mut watches = Watches::new(client, store.clone(), problems, &admin);
     watches.open::<Service>(Selection::labels(format!("!{PROXY_NAME_LABEL}")));

@@ -74,6 +74,7 @@ fn client(config: &Config) -> Result<Client, kube::Error> {
     let connections = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
+        .http1_max_buf_size(BUFFER)
         .build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -91,6 +92,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long a connection that nobody uses is kept for the next request.
 const IDLE: Duration = Duration::from_secs(15);
+/// Most that a connection buffers, in bytes: two TLS records. hyper's own limit is 400 KiB, which a first list fills
+/// and which every watch would hold from then on.
+const BUFFER: usize = 32 * 1024;
 
 async fn from_file(file: &Path) -> Result<Config, ClientError> {
     let failed = |reason: String| ClientError::File { file: file.display().to_string(), reason };

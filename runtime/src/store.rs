@@ -31,6 +31,11 @@ impl Store {
         Self::default()
     }
 
+    /// An empty State for a process that writes no endpoints; see [`State::for_readers`].
+    pub fn for_readers() -> Self {
+        Self(Arc::new(Inner { state: RwLock::new(State::for_readers()), ..Inner::default() }))
+    }
+
     /// The State as of now. Keep the guard short, and never across an `.await`.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -81,3 +81,30 @@ fn several_edits_of_one_object_are_one() {
     assert_eq!(edits[0].1.old, None);
     assert_eq!(edits[0].1.new.as_ref().unwrap().meta.label("app"), Some("b"));
 }
+
+#[test]
+fn readers_keep_addresses_but_no_pods_behind_them() {
+    let slice = || -> EndpointSlice {
+        serde_json::from_str(
+            r#"{"metadata": {"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+                "addressType": "IPv4", "ports": [],
+                "endpoints": [{"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "namespace": "n", "name": "p"}}]}"#,
+        )
+        .unwrap()
+    };
+    let held = |mut state: State| {
+        apply(&mut state, [Event::Applied(service("s", "a"))]);
+        apply(&mut state, [Event::Applied(pod("p", "a", "x"))]);
+        apply(&mut state, [Event::Applied(slice())]);
+        let name = ObjectName::new("n", "s");
+        let endpoints: Vec<_> = state.slices_of(&name).flat_map(|slice| slice.endpoints.clone()).collect();
+        (
+            endpoints[0].addresses.len(),
+            endpoints[0].target_ref.is_some(),
+            state.pods_of(&name).count(),
+            state.pods.len(),
+        )
+    };
+    assert_eq!(held(State::default()), (1, true, 1, 1));
+    assert_eq!(held(State::for_readers()), (1, false, 0, 1));
+}

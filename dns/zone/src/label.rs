@@ -3,13 +3,14 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Longest label, in octets (RFC 1035 §2.3.4).
 const MAX_LENGTH: usize = 63;
 
-/// A label in lower case, 1 to 63 octets.
+/// A label in lower case, 1 to 63 octets. Forward and reverse names share its text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Label(Box<[u8]>);
+pub(crate) struct Label(Arc<[u8]>);
 
 impl Label {
     /// The label that an object's field holds, or what is wrong with it.

@@ -93,7 +93,7 @@ impl Zone {
 
     fn member<'a>(&'a self, key: ServiceKey<'a>, label: &[u8]) -> Found<'a> {
         let Some(Subtree::Hosts(hosts)) = self.service(key) else { return Found::Missing };
-        if let Some((host, member)) = hosts.endpoints.get_key_value(label) {
+        if let Some((host, member)) = hosts.endpoint(label) {
             return Found::Endpoint { key, host, member };
         }
         match protocol_of(label) {

@@ -27,8 +27,8 @@ pub(crate) struct Hosts {
     pub(crate) headless: bool,
     /// The Service's own name: cluster IPs and Service ports, or the addresses of all endpoints.
     pub(crate) own: Member,
-    /// Ready endpoints by host name.
-    pub(crate) endpoints: BTreeMap<Label, Member>,
+    /// Ready endpoints in ascending order of their host names; a map's nodes would be half empty for most Services.
+    endpoints: Box<[(Label, Member)]>,
     /// Named ports that the Service's own name has, each once, so that a question for a port that
     /// does not exist costs nothing that grows with the endpoints.
     ports: Vec<(Box<[u8]>, Protocol)>,
@@ -45,6 +45,12 @@ impl Hosts {
         self.ports.iter().any(|(_, other)| *other == protocol)
     }
 
+    /// The endpoint with a host name, and the name as it was published.
+    pub(crate) fn endpoint(&self, host: &[u8]) -> Option<(&Label, &Member)> {
+        let place = self.endpoints.binary_search_by(|(other, _)| other.as_bytes().cmp(host)).ok()?;
+        self.endpoints.get(place).map(|(host, member)| (host, member))
+    }
+
     /// What the Service's own name stands for, with host names; `None` = the Service's own name.
     pub(crate) fn members(&self) -> impl Iterator<Item = (Option<&Label>, &Member)> {
         let own = (!self.headless).then_some((None, &self.own));
@@ -56,9 +62,9 @@ impl Hosts {
     pub(crate) fn pointers(&self) -> impl Iterator<Item = (IpAddr, Option<&Label>)> {
         let own = (!self.headless).then_some(&self.own).into_iter();
         let own = own.flat_map(|member| member.addresses.iter().map(|ip| (ip, None)));
-        let endpoints = self.endpoints.iter();
         own.chain(
-            endpoints.flat_map(|(host, member)| member.addresses.iter().map(move |ip| (ip, Some(host)))),
+            (self.endpoints.iter())
+                .flat_map(|(host, member)| member.addresses.iter().map(move |ip| (ip, Some(host)))),
         )
     }
 }
@@ -127,6 +133,7 @@ fn hosts<'a>(
     reports: &mut Vec<Report>,
 ) -> Hosts {
     let mut hosts = Hosts { headless: service.headless, ..Hosts::default() };
+    let mut endpoints = BTreeMap::<Label, Member>::new();
     if !service.headless {
         let addresses = service.cluster_ips.iter().copied().collect();
         hosts.own = Member { addresses, ports: sorted(&service.ports) };
@@ -140,7 +147,7 @@ fn hosts<'a>(
             let named = host_name(endpoint, room, &slice.meta.object_name(), reports);
             for ip in endpoint.addresses.iter().copied() {
                 let host = named.clone().unwrap_or_else(|| Label::of_address(ip));
-                hosts.endpoints.entry(host).or_default().add(ip, &ports);
+                endpoints.entry(host).or_default().add(ip, &ports);
             }
         }
         if service.headless && any {
@@ -148,8 +155,9 @@ fn hosts<'a>(
         }
     }
     if service.headless {
-        hosts.own.addresses = hosts.endpoints.values().flat_map(|member| member.addresses.iter()).collect();
+        hosts.own.addresses = endpoints.values().flat_map(|member| member.addresses.iter()).collect();
     }
+    hosts.endpoints = endpoints.into_iter().collect();
     hosts
 }
 

@@ -13,7 +13,8 @@ use crate::intent::{FrontendAddress, ServiceIntent};
 #[derive(Debug, Default)]
 pub struct Desired {
     intents: BTreeMap<ObjectName, ServiceIntent>,
-    claims: BTreeMap<Claimed, BTreeSet<Claim>>,
+    /// In ascending order, so that the first one holds the address; few have more than one.
+    claims: BTreeMap<Claimed, Vec<Claim>>,
     /// Services to look at, with the number of the last change to each.
     dirty: BTreeMap<ObjectName, u64>,
     changes: u64,
@@ -82,7 +83,7 @@ impl Desired {
         for address in addresses.iter().filter(|address| old_claim != claim || !again(address)) {
             let Some(claims) = self.claims.get_mut(address) else { continue };
             let won = claims.first() == Some(old_claim);
-            claims.remove(old_claim);
+            claims.retain(|claim| claim != old_claim);
             let heir = claims.first().map(|claim| claim.name.clone());
             if claims.is_empty() {
                 self.claims.remove(address);
@@ -96,7 +97,11 @@ impl Desired {
     fn acquire(&mut self, address: Claimed, claim: &Claim) {
         let claims = self.claims.entry(address).or_default();
         let holder = claims.first().cloned();
-        claims.insert(claim.clone());
+        if let Err(place) = claims.binary_search(claim) {
+            // Most addresses are claimed once: no room for more than there are.
+            claims.reserve_exact(1);
+            claims.insert(place, claim.clone());
+        }
         if claims.first() == Some(claim)
             && let Some(loser) = holder.filter(|holder| holder != claim)
         {

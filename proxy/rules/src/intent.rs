@@ -171,6 +171,7 @@ pub fn intents<'a>(
         .filter(|slice| !slice.meta.labels.contains_key(portolan_core::HEADLESS_LABEL))
         .collect();
     intent.cluster_ip = Some(cluster_ip);
+    intent.ports.reserve_exact(service.ports.len());
     let mut seen = Vec::new();
     for port in &service.ports {
         if seen.contains(&(port.protocol, port.port)) {
