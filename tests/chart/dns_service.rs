@@ -22,6 +22,8 @@ fn beside_upstream_none_is_made_unless_told() {
     ] {
         let objects = objects(case, set);
         assert_eq!(object(&objects, "Service", "kube-dns").is_some(), made, "{case} {set:?}");
+        let note = object(&objects, "ConfigMap", "portolan-dns-service");
+        assert_eq!(note.is_some(), made, "what tells that the release has the Service: {case} {set:?}");
     }
 }
 
@@ -35,4 +37,11 @@ fn helms_test_asks_for_names_where_dns_is_ours() {
         assert_eq!(script.contains("nslookup"), asks, "{case}: {script}");
         assert!(pod["spec"]["activeDeadlineSeconds"].is_u64(), "{case}: it may hang");
     }
+    let policy = |set: &[&str]| {
+        let objects = objects("replace-values.yaml", set);
+        object(&objects, "Pod", "portolan-test").expect("a test")["spec"]["containers"][0]["imagePullPolicy"]
+            .clone()
+    };
+    assert_eq!(policy(&["image.pullPolicy=Never"]), "IfNotPresent", "busybox is not Portolan's image");
+    assert_eq!(policy(&["tests.image.pullPolicy=Always"]), "Always");
 }

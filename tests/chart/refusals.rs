@@ -38,6 +38,19 @@ fn the_schema_names_the_key() {
         ("proxy.maxUnavailable=0", "/proxy/maxUnavailable"),
         ("proxy.maxUnavailable=0%", "/proxy/maxUnavailable"),
         ("proxy.args={v}", "/proxy/args/0"),
+        ("commonLabels.team=a/b", "/commonLabels/team"),
+        ("commonLabels.a/b/c=d", "a/b/c"),
+        ("dns.nodeSelector.disk=a b", "/dns/nodeSelector/disk"),
+        ("dns.podAnnotations.a/b/c=d", "a/b/c"),
+        ("dns.upstream=8.8.8", "/dns/upstream"),
+        ("dns.upstream=8.8.8.8:0", "/dns/upstream"),
+        ("dns.upstream=dns.example.com", "/dns/upstream"),
+        ("dns.affinity.foo.a=b", "foo"),
+        ("dns.tolerations={x}", "/dns/tolerations/0"),
+        ("proxy.tolerations[0].effect=Never", "/proxy/tolerations/0/effect"),
+        ("controllers.resources.requests.cpu=abc", "/controllers/resources/requests/cpu"),
+        ("controllers.resources.request.cpu=1", "request"),
+        ("tests.image.pullPolicy=Sometimes", "/tests/image/pullPolicy"),
     ] {
         for version in VERSIONS {
             let error = template(version, "replace-values.yaml", &[set]).expect_err(set);
@@ -45,6 +58,37 @@ fn the_schema_names_the_key() {
             let dotted = named.trim_start_matches('/').replace('/', ".");
             assert!(error.contains(named) || error.contains(&dotted), "helm {version}, {set}: {error}");
         }
+    }
+}
+
+#[test]
+fn the_schema_takes_what_works() {
+    for set in [
+        "dns.upstream=none",
+        "dns.upstream=/run/resolv.conf",
+        "dns.upstream=2001:db8::53\\,[2001:db8::54]:5353\\,192.0.2.53:53",
+        "proxy.resources.limits.memory=1.5Gi",
+        "proxy.resources.limits.cpu=2",
+        "proxy.resources.requests.memory=1e8",
+        "commonLabels.example\\.com/cost-centre=A_1.b",
+        "commonLabels.empty=",
+        "proxy.podAnnotations.example\\.com/note=what you like: a/b",
+        "dns.affinity.podAntiAffinity=null",
+        "tests.image.pullPolicy=null",
+        "controllers.adminBindAddress=[::]:10260",
+    ] {
+        for version in VERSIONS {
+            let made = template(version, "replace-values.yaml", &[set]);
+            assert!(made.is_ok(), "helm {version}, {set}: {}", made.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_label_is_refused_once() {
+    for version in VERSIONS {
+        let error = template(version, "replace-values.yaml", &["commonLabels.team=a/b"]).expect_err("a/b");
+        assert!(error.len() < 400, "helm {version}: {error}");
     }
 }
 

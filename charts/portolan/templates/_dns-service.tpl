@@ -20,7 +20,7 @@ namespace that every cluster has tells ("seen"): there "absent" may be wrong, so
 {{- /* It stays, with dns.enabled or without: other servers may have joined it. */ -}}
 {{- dict "state" "ours" "addresses" ($said | default $found.spec.clusterIPs) "has" $found.spec.clusterIPs "make" (ternary $create true $told) | toJson -}}
 {{- else -}}
-{{- dict "state" "foreign" "addresses" $found.spec.clusterIPs "selector" $found.spec.selector "make" false | toJson -}}
+{{- dict "state" "foreign" "addresses" $found.spec.clusterIPs "annotations" $annotations "spec" $found.spec "make" false | toJson -}}
 {{- end -}}
 {{- else -}}
 {{- $make := and $dns.enabled (ternary $create (eq .Values.profile "replace") $told) -}}

@@ -12,6 +12,21 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/*
+Where a pod shows its health: (list $ "part" port). Kubelets ask at the pod's first address, whose family is that of the cluster's
+first range of Services. IPv6's wildcard stands for both families, but nodes whose kernel has no IPv6 do not know it.
+*/}}
+{{- define "portolan.adminBindAddress" -}}
+{{- $root := index . 0 -}}
+{{- $port := index . 2 -}}
+{{- $dns := $root.Values.dns -}}
+{{- with index $root.Values (index . 1) "adminBindAddress" }}{{ . }}{{ else -}}
+{{- $said := compact (concat (list $dns.clusterIP) $dns.clusterIPs) -}}
+{{- $first := lookup "v1" "Service" "default" "kubernetes" | dig "spec" "clusterIPs" $said | join "," -}}
+{{ regexMatch "^[^,]*:" $first | ternary "[::]" "0.0.0.0" }}:{{ $port }}
+{{- end }}
+{{- end }}
+
 {{/* Probes against an admin address: (list "IP:PORT" host), where an empty host is the pod's address. */}}
 {{- define "portolan.probes" -}}
 {{- $port := regexFind "[0-9]+$" (index . 0) -}}
