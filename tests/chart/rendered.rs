@@ -185,6 +185,31 @@ fn the_dns_service_has_the_given_addresses() {
         "--listen=0.0.0.0:53,[::]:53".to_owned(),
     );
     assert_eq!(service("dual-stack-values.yaml"), both);
+    // One that helm does not see, and that others make: its addresses are said.
+    let joined = objects("dual-stack-values.yaml", &["dns.service.create=false"]);
+    assert!(object(&joined, "Service", "kube-dns").is_none());
+    assert_eq!(args(&joined, "Deployment", "portolan-dns")[0], both.2);
+}
+
+/// The family of a pod's first address, at which kubelets ask, is the cluster's first.
+#[test]
+fn health_is_shown_on_the_clusters_first_family() {
+    for (set, host) in [
+        (&[][..], "0.0.0.0"),
+        (&["dns.clusterIP=fd00:96::a"], "[::]"),
+        (&["dns.clusterIP=", "dns.clusterIPs={fd00:96::a,10.96.0.10}"], "[::]"),
+        (&["dns.clusterIP=", "dns.clusterIPs={10.96.0.10,fd00:96::a}"], "0.0.0.0"),
+    ] {
+        let objects = objects("replace-values.yaml", set);
+        for (part, port) in [("controllers", 10260), ("dns", 10261)] {
+            let name = format!("portolan-{part}");
+            let flag = format!("--admin-bind-address={host}:{port}");
+            assert!(args(&objects, "Deployment", &name).contains(&flag.as_str()), "{set:?} {part}");
+            let object = object(&objects, "Deployment", &name).expect("it is there");
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            assert_eq!(container["readinessProbe"]["httpGet"]["port"], port, "{set:?} {part}");
+        }
+    }
 }
 
 #[test]
