@@ -55,15 +55,12 @@ pub struct Args {
     /// With --cleanup: do not end but wait to be told, as a DaemonSet's pods have to
     #[arg(long, requires = "cleanup")]
     stay: bool,
-    /// Take this DaemonSet of proxies away, and have another one run --cleanup on every node that is Ready
+    /// Take this DaemonSet of proxies away, and have DaemonSet NAME-cleanup run --cleanup on every node that is Ready
     #[arg(long, value_name = "NAMESPACE/NAME")]
     cleanup_daemonset: Option<String>,
     /// How long --cleanup-daemonset may take
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
     cleanup_timeout: Duration,
-    /// Job that --cleanup-daemonset runs in, so that nothing outlives it that it created
-    #[arg(long, value_name = "NAME/UID", requires = "cleanup_daemonset")]
-    cleanup_job: Option<String>,
     /// Flags that every Portolan program has.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -87,20 +84,9 @@ pub enum Command {
     CleanUpNodes {
         /// The DaemonSet of proxies.
         daemon_set: ObjectName,
-        /// The Job that does it.
-        job: Option<Job>,
         /// How long it may take.
         timeout: Duration,
     },
-}
-
-/// A Job, as an owner of other objects is named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
 }
 
 /// kube-proxy's modes and ours that this release does not have.
@@ -115,8 +101,7 @@ impl Args {
         }
         if let Some(name) = &self.cleanup_daemonset {
             let daemon_set = daemon_set(name)?;
-            let job = self.cleanup_job.as_deref().map(job).transpose()?;
-            return Ok(Command::CleanUpNodes { daemon_set, job, timeout: self.cleanup_timeout });
+            return Ok(Command::CleanUpNodes { daemon_set, timeout: self.cleanup_timeout });
         }
         match self.mode.as_str() {
             "nftables" => {}
@@ -201,15 +186,6 @@ fn daemon_set(text: &str) -> Result<ObjectName, Failure> {
     }
 }
 
-fn job(text: &str) -> Result<Job, Failure> {
-    match text.split_once('/') {
-        Some((name, uid)) if !name.is_empty() && !uid.is_empty() => {
-            Ok(Job { name: name.to_owned(), uid: uid.to_owned() })
-        }
-        _ => Err(Failure::usage(format!("--cleanup-job: {text:?} is not NAME/UID"))),
-    }
-}
-
 /// kube-proxy also takes an address without a port, and then means 10256.
 fn healthz_bind_address(text: &str) -> Result<Option<SocketAddr>, Failure> {
     if text.is_empty() {
@@ -280,15 +256,11 @@ mod tests {
             clean_up(false),
             "whatever was wrong"
         );
-        let nodes = |job| Command::CleanUpNodes {
+        let nodes = Command::CleanUpNodes {
             daemon_set: ObjectName::new("kube-system", "p"),
-            job,
             timeout: Duration::from_secs(5),
         };
-        let flags = "--cleanup-daemonset kube-system/p --cleanup-timeout 5s";
-        assert_eq!(command(flags), Ok(nodes(None)));
-        let job = Job { name: "j".to_owned(), uid: "7".to_owned() };
-        assert_eq!(command(&format!("{flags} --cleanup-job=j/7")), Ok(nodes(Some(job))));
+        assert_eq!(command("--cleanup-daemonset kube-system/p --cleanup-timeout 5s"), Ok(nodes));
     }
 
     #[test]
@@ -313,7 +285,6 @@ mod tests {
             ("--stay", "--cleanup"),
             ("--cleanup --init-only", "--init-only"),
             ("--cleanup-daemonset portolan-proxy", "--cleanup-daemonset: \"portolan-proxy\""),
-            ("--cleanup-daemonset n/p --cleanup-job j/", "--cleanup-job: \"j/\""),
             ("--nonsense", "--nonsense"),
         ] {
             let message = command(flags).expect_err(flags);

@@ -64,6 +64,7 @@ fn each_part_comes_by_itself() {
         let workloads: Vec<_> = objects
             .iter()
             .filter(|object| ["Deployment", "DaemonSet"].iter().any(|kind| object["kind"] == *kind))
+            .filter(|object| object["metadata"]["name"] != "portolan-proxy-cleanup")
             .map(|object| {
                 (
                     object["kind"].as_str().unwrap_or_default(),
@@ -123,7 +124,12 @@ fn containers_have_the_least_rights() {
         let objects = objects(&case, &[]);
         for (name, pod) in pods(&objects) {
             assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{case} {name}");
-            assert_eq!(pod["automountServiceAccountToken"], true, "{name}: said where it is needed");
+            let program = pod["containers"][0]["name"].as_str().unwrap_or_default();
+            assert_eq!(
+                pod["automountServiceAccountToken"],
+                program != "clean",
+                "{name}: said where it is needed"
+            );
             for container in pod["containers"].as_array().into_iter().flatten() {
                 let rights = &container["securityContext"];
                 assert_eq!(rights["allowPrivilegeEscalation"], false, "{case} {name}");
@@ -131,7 +137,7 @@ fn containers_have_the_least_rights() {
                 assert_eq!(rights["capabilities"]["drop"], json!(["ALL"]), "{case} {name}");
                 assert!(rights["privileged"].is_null(), "{case} {name}");
                 let added = &rights["capabilities"]["add"];
-                if name == "portolan-proxy" {
+                if ["proxy", "clean"].contains(&program) {
                     assert_eq!(*added, json!(["NET_ADMIN"]), "{case}");
                 } else {
                     assert!(added.is_null(), "{case} {name}");
@@ -159,7 +165,8 @@ fn containers_have_the_least_rights() {
 fn pods_in_the_hosts_network_do_not_need_services() {
     let objects = objects("replace-values.yaml", &[]);
     let mut seen = 0;
-    for (name, pod) in pods(&objects).filter(|(_, pod)| pod["hostNetwork"] == true) {
+    let asking = pods(&objects).filter(|(_, pod)| pod["automountServiceAccountToken"] == true);
+    for (name, pod) in asking.filter(|(_, pod)| pod["hostNetwork"] == true) {
         let environment = pod["containers"][0]["env"].as_array();
         let host =
             environment.into_iter().flatten().find(|variable| variable["name"] == "KUBERNETES_SERVICE_HOST");
@@ -225,9 +232,12 @@ fn whoever_takes_the_proxy_away_cleans_up_first() {
         for kind in kinds {
             let object = object(&objects, kind, "portolan-proxy-cleanup").expect(kind);
             let annotations = &object["metadata"]["annotations"];
+            // An account of its own for each Job: one that was left behind has no rights over the next proxy.
+            let always = "pre-install,pre-upgrade,pre-rollback,pre-delete";
+            let hooks = if kind == "ServiceAccount" { always } else { hooks };
             assert_eq!(annotations["helm.sh/hook"], hooks, "{case} {kind}");
-            let fates = annotations["helm.sh/hook-delete-policy"].as_str().unwrap_or_default();
-            assert!(fates.starts_with("before-hook-creation,hook-succeeded"), "{case} {kind}: {fates}");
+            let fates = &annotations["helm.sh/hook-delete-policy"];
+            assert_eq!(fates, "before-hook-creation,hook-succeeded", "{case} {kind}");
         }
         assert_eq!(
             args(&objects, "Job", "portolan-proxy-cleanup")[0],
@@ -237,7 +247,10 @@ fn whoever_takes_the_proxy_away_cleans_up_first() {
     let pod = &job("replace-values.yaml", &[])["spec"]["template"]["spec"];
     let tolerations = pod["tolerations"].as_array().expect("there are tolerations");
     let keys: Vec<_> = tolerations.iter().map(|one| one["key"].as_str().unwrap_or("any")).collect();
-    assert_eq!(keys, ["node-role.kubernetes.io/control-plane", "CriticalAddonsOnly"], "no node that is away");
+    let away = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+    assert_eq!(keys[..2], ["node-role.kubernetes.io/control-plane", "CriticalAddonsOnly"]);
+    assert_eq!(keys[2..], away, "no node that is away");
+    assert!(tolerations[2..].iter().all(|one| one["effect"] == "NoExecute" && one["tolerationSeconds"] == 5));
     for (timeout, deadline) in [("120s", 180), ("2m", 180), ("1h2m30s", 3810), ("90s500ms", 150)] {
         let set = format!("proxy.cleanupTimeout={timeout}");
         assert_eq!(
@@ -246,6 +259,34 @@ fn whoever_takes_the_proxy_away_cleans_up_first() {
             "{timeout}"
         );
     }
+}
+
+/// What removes the rules comes with the proxy, has its place and rights, and is no hook, so that it outlives every
+/// interruption; until the Job says so it has no pods.
+#[test]
+fn the_clean_up_is_there_before_it_is_needed() {
+    let objects = objects("proxy-only-values.yaml", &["proxy.nodeSelector.disk=ssd", "proxy.args={--v=2}"]);
+    let [proxy, cleaner] = ["portolan-proxy", "portolan-proxy-cleanup"]
+        .map(|name| object(&objects, "DaemonSet", name).expect("there are both"));
+    assert!(cleaner["metadata"]["annotations"].is_null());
+    let [proxy, cleaner] = [proxy, cleaner].map(|object| &object["spec"]["template"]["spec"]);
+    for field in ["nodeSelector", "tolerations", "priorityClassName", "hostNetwork", "securityContext"] {
+        assert_eq!(cleaner[field], proxy[field], "{field}");
+    }
+    assert_eq!(cleaner["nodeSelector"]["disk"], "ssd");
+    for (containers, args) in
+        [("initContainers", json!(["--cleanup"])), ("containers", json!(["--cleanup", "--stay"]))]
+    {
+        let container = &cleaner[containers][0];
+        assert_eq!(container["args"], args);
+        for field in ["image", "imagePullPolicy", "command", "securityContext"] {
+            assert_eq!(container[field], proxy["containers"][0][field], "{containers} {field}");
+        }
+    }
+    let terms = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    let nowhere = json!([{"matchExpressions": [{"key": "portolan/no-node-yet", "operator": "Exists"}]}]);
+    assert_eq!(cleaner.pointer(terms), Some(&nowhere));
+    assert!(proxy["affinity"].is_null());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! One pass over all nodes of a cluster.
 //!
 //! The proxies have to end before their rules are removed, or they would put them back. So their DaemonSet is deleted, and
-//! another one cleans up after it. That one is created first, held back from every node: it is all that is left to know what
-//! to do if the pass itself is interrupted and begins anew. Nodes that are not Ready are named and not waited for.
+//! another one, installed with it and held back from every node until then, cleans up after it. That one goes last, when all is
+//! clean: while it is there, a pass that was interrupted anywhere, or failed, is completed by the next. Nodes that are not
+//! Ready are named and not waited for.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -18,7 +19,6 @@ use tokio::time::{sleep, timeout};
 
 use super::objects::{self, List, Node, Pod};
 use super::requests;
-use crate::args::Job;
 
 /// First pause between two looks at the nodes; each is longer than the one before, for the sake of large clusters.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -29,16 +29,8 @@ const LONG_PAUSE: Duration = Duration::from_secs(4);
 /// How many nodes a line of the log names.
 const SOME: usize = 5;
 
-/// How long the API server has to take the last request of a pass that failed.
-const FAREWELL: Duration = Duration::from_secs(10);
-
 /// Takes a DaemonSet of proxies away, and their rules from every node that is Ready.
-pub(crate) async fn nodes(
-    client: Client,
-    proxies: &ObjectName,
-    job: Option<&Job>,
-    patience: Duration,
-) -> Result<(), Failure> {
+pub(crate) async fn nodes(client: Client, proxies: &ObjectName, patience: Duration) -> Result<(), Failure> {
     let cleaner = ObjectName::new(&*proxies.namespace, &*format!("{}-cleanup", proxies.name));
     let mut pass = Pass {
         client,
@@ -48,13 +40,9 @@ pub(crate) async fn nodes(
         away: BTreeSet::new(),
         last: String::new(),
     };
-    if timeout(patience, pass.run(job)).await.is_ok() {
-        return Ok(());
-    }
-    let last = std::mem::take(&mut pass.last);
-    // Nobody needs its pods any more, and a proxy that is installed again must not meet them.
-    let _ = timeout(FAREWELL, pass.delete(&cleaner)).await;
-    Err(Failure::fatal(format!("--cleanup-daemonset {proxies}: after {patience:?} {last}")))
+    let outcome = timeout(patience, pass.run()).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(format!("after {patience:?} {}", pass.last)));
+    outcome.map_err(|reason| Failure::fatal(format!("--cleanup-daemonset {proxies}: {reason}")))
 }
 
 struct Pass<'a> {
@@ -70,25 +58,17 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    async fn run(&mut self, job: Option<&Job>) {
+    async fn run(&mut self) -> Result<(), String> {
         let (proxies, cleaner) = (self.proxies, self.cleaner);
         let proxy_set = self.get(proxies).await;
-        let mut cleaner_set = self.get(cleaner).await;
-        if let Some(proxy_set) = proxy_set {
-            if cleaner_set.is_some() {
-                // An earlier pass left it, perhaps with an image that does not work.
-                self.delete(cleaner).await;
+        let Some(cleaner_set) = self.get(cleaner).await else {
+            if proxy_set.is_some() {
+                return Err(format!("there is no DaemonSet {cleaner} to clean up after it"));
             }
-            let held = objects::cleaner(cleaner, &proxy_set, job);
-            // Refused as being there already: it was created, but the answer got lost.
-            self.ask::<Value>(|| requests::create(&cleaner.namespace, &held), 409).await;
-            self.delete(proxies).await;
-            cleaner_set = Some(held);
-        }
-        let Some(cleaner_set) = cleaner_set else {
             tracing::info!(daemonset = %proxies, "there is no such DaemonSet, so there is nothing to clean up");
-            return;
+            return Ok(());
         };
+        self.delete(proxies).await;
         self.selector = objects::selector(&cleaner_set);
         self.ended(proxies).await;
         self.ask::<Value>(|| requests::patch(cleaner, &objects::release()), 404).await;
@@ -96,6 +76,7 @@ impl Pass<'_> {
         self.delete(cleaner).await;
         self.ended(cleaner).await;
         tracing::info!("the rules of all nodes that are Ready are removed");
+        Ok(())
     }
 
     /// Waits until no pod of a DaemonSet is left.

@@ -1,71 +1,17 @@
-//! The DaemonSet that cleans up, and what is looked at of pods and nodes.
+//! What is looked at of DaemonSets, pods and nodes.
 
 use std::fmt::{Display, Formatter, Write};
 
 use portolan_core::ObjectName;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-
-use crate::args::Job;
+use serde_json::{Value, json};
 
 /// By this label the pods that clean up differ from all others of the release.
 const COMPONENT: &str = "app.kubernetes.io/component";
 
-/// A label that no node has: while it is selected, there are no pods yet.
-pub(super) const HOLD: &str = "portolan/no-node-yet";
-
-/// The DaemonSet that cleans up after another one, on the same nodes and with the same rights. It starts held.
-pub(super) fn cleaner(name: &ObjectName, proxies: &Value, job: Option<&Job>) -> Value {
-    let labels = |path: &str| -> Value {
-        let mut labels = proxies.pointer(path).and_then(Value::as_object).cloned().unwrap_or_default();
-        labels.insert(COMPONENT.to_owned(), json!("proxy-cleanup"));
-        Value::Object(labels)
-    };
-    let template = &proxies["spec"]["template"];
-    let proxy = &template["spec"]["containers"][0];
-    let container = |name: &str, flags: &[&str]| {
-        let kept = ["image", "imagePullPolicy", "command", "resources", "securityContext"];
-        let kept = kept.into_iter().filter(|field| !proxy[*field].is_null());
-        let mut container: Map<_, _> = kept.map(|field| (field.to_owned(), proxy[field].clone())).collect();
-        container.insert("name".to_owned(), json!(name));
-        container.insert("args".to_owned(), json!(flags));
-        // How a pod failed is told in the Job's log.
-        container.insert("terminationMessagePolicy".to_owned(), json!("FallbackToLogsOnError"));
-        Value::Object(container)
-    };
-    let mut pod = template["spec"].clone();
-    // None of what the proxy was told: it may be what is wrong with it.
-    pod["initContainers"] = json!([container("cleanup", &["--cleanup"])]);
-    pod["containers"] = json!([container("clean", &["--cleanup", "--stay"])]);
-    pod["automountServiceAccountToken"] = json!(false);
-    pod["nodeSelector"][HOLD] = json!("");
-    let owner =
-        job.map(|job| json!({"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}));
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {
-            "name": name.name,
-            "namespace": name.namespace,
-            "labels": labels("/metadata/labels"),
-            "ownerReferences": owner.as_slice(),
-        },
-        "spec": {
-            "selector": {"matchLabels": labels("/spec/selector/matchLabels")},
-            "template": {
-                "metadata": {
-                    "labels": labels("/spec/template/metadata/labels"),
-                    "annotations": template["metadata"]["annotations"],
-                },
-                "spec": pod,
-            },
-        },
-    })
-}
-
-/// The patch that lets its pods come.
+/// The patch that lets the pods come that clean up: until then the chart has them want a node that there is not.
 pub(super) fn release() -> Value {
-    json!({"spec": {"template": {"spec": {"nodeSelector": {HOLD: null}}}}})
+    json!({"spec": {"template": {"spec": {"affinity": null}}}})
 }
 
 /// Labels that the pods of both DaemonSets have.

@@ -9,20 +9,12 @@ fn request(method: Method, path: &str, content: &str, body: Vec<u8>) -> Request<
     request.body(body).expect("names and labels of objects are valid in URIs")
 }
 
-fn daemon_sets(namespace: &str) -> String {
-    format!("/apis/apps/v1/namespaces/{namespace}/daemonsets")
-}
-
 fn daemon_set(name: &ObjectName) -> String {
-    format!("{}/{}", daemon_sets(&name.namespace), name.name)
+    format!("/apis/apps/v1/namespaces/{}/daemonsets/{}", name.namespace, name.name)
 }
 
 pub(super) fn get(name: &ObjectName) -> Request<Vec<u8>> {
     request(Method::GET, &daemon_set(name), "application/json", Vec::new())
-}
-
-pub(super) fn create(namespace: &str, object: &Value) -> Request<Vec<u8>> {
-    request(Method::POST, &daemon_sets(namespace), "application/json", object.to_string().into_bytes())
 }
 
 /// A JSON merge patch.

@@ -22,6 +22,42 @@ pub(crate) fn with_a_node_down(cluster: &Cluster) -> Result<()> {
     rules(cluster, "node-2", false)
 }
 
+/// Uninstalled and switched off, but helm is interrupted or runs out of time: the same command again completes it, and an
+/// upgrade brings the proxy back.
+pub(crate) fn interrupted(cluster: &Cluster) -> Result<()> {
+    const UNINSTALL: &[&str] = &["uninstall", "portolan", "-n", "kube-system", "--wait", "--timeout", "3m"];
+    const OFF: &[&str] = &["--set", "proxy.enabled=false"];
+    let hasty = [OFF, &["--timeout", "1s"]].concat();
+    let names = |kinds: &str| cluster.kubectl(&["get", kinds, "-n", "kube-system", "-o", "name"]);
+    let gone = || {
+        ensure!(!names("daemonsets")?.lines().any(|name| name.ends_with("/portolan-proxy")), "still there");
+        Ok(())
+    };
+    let clean = || {
+        rules(cluster, "node-1", false)?;
+        rules(cluster, "node-2", false)?;
+        let left = names("jobs,daemonsets,serviceaccounts,roles")?;
+        ensure!(!left.contains("portolan-proxy"), "left: {left}");
+        Ok(())
+    };
+    cluster.run("chart", &[])?;
+    cluster.interrupt("helm", UNINSTALL, gone)?;
+    cluster.run("helm", UNINSTALL)?;
+    clean()?;
+
+    cluster.run("chart", &[])?;
+    ensure!(cluster.run("chart", &hasty).is_err(), "one second was enough");
+    cluster.run("chart", OFF)?;
+    clean()?;
+    cluster.run("chart", &[])?;
+    ensure!(cluster.run("chart", &hasty).is_err(), "one second was enough");
+    cluster.run("chart", &[])?;
+    rules(cluster, "node-1", true)?;
+    rules(cluster, "node-2", true)?;
+    cluster.run("helm", UNINSTALL)?;
+    clean()
+}
+
 /// How long kube-controller-manager waits for a node before it counts as down.
 fn notice_nodes_within(cluster: &Cluster, patience: &str) -> Result<()> {
     let flags = format!("--node-monitor-grace-period={patience}");

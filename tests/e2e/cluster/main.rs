@@ -97,6 +97,7 @@ const INSTALL: &[Case] = &[
     ("wrong and missing values are named", install::wrong_values),
     ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
     ("uninstalled, and switched off and on again, with a node down", cleanup::with_a_node_down),
+    ("uninstalled and switched off by a helm that is interrupted", cleanup::interrupted),
     ("the commands of docs/install.md", docs::install),
 ];
 

@@ -81,6 +81,24 @@ impl Cluster {
         printed(output, &format!("{variable}={value:?} {script} {}", arguments.join(" ")))
     }
 
+    /// Runs a script of the harness, and interrupts it as Ctrl-C does as soon as something holds.
+    pub fn interrupt(
+        &self,
+        script: &str,
+        arguments: &[&str],
+        when: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let mut child = self.script(script).args(arguments).stdout(Stdio::null()).spawn()?;
+        let due = wait_until(Duration::from_secs(30), when);
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+        let status = child.wait()?;
+        due?;
+        if status.success() {
+            bail!("{script} {}: ended before it was interrupted", arguments.join(" "));
+        }
+        Ok(())
+    }
+
     /// Runs kubectl and returns what it prints.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.run("kubectl", arguments)
