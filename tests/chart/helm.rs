@@ -37,6 +37,7 @@ pub(crate) fn helm(version: &str, arguments: &[&str]) -> Result<String, String> 
         .args(arguments)
         .current_dir(root())
         .env("HELM_VERSION", version)
+        .env("KUBECONFIG", "/dev/null")
         .output()
         .expect("tests/chart/helm runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -45,9 +46,29 @@ pub(crate) fn helm(version: &str, arguments: &[&str]) -> Result<String, String> 
 
 /// The objects that the chart makes of a file of `ci/` and further settings, as on an empty cluster.
 pub(crate) fn template(version: &str, case: &str, set: &[&str]) -> Result<Vec<Value>, String> {
+    rendered(version, case, set, &[])
+}
+
+/// The same on the cluster whose API server has that address.
+pub(crate) fn template_in(
+    server: &str,
+    version: &str,
+    case: &str,
+    set: &[&str],
+) -> Result<Vec<Value>, String> {
+    rendered(
+        version,
+        case,
+        set,
+        &["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", server],
+    )
+}
+
+fn rendered(version: &str, case: &str, set: &[&str], flags: &[&str]) -> Result<Vec<Value>, String> {
     let file = format!("charts/portolan/ci/{case}");
     let mut arguments =
         vec!["template", "portolan", "charts/portolan", "--namespace=kube-system", "-f", &file];
+    arguments.extend(flags);
     for setting in set {
         arguments.extend(["--set", setting]);
     }
