@@ -47,15 +47,13 @@ pub(crate) fn interrupted(cluster: &Cluster) -> Result<()> {
 
     cluster.run("chart", &[])?;
     ensure!(cluster.run("chart", &hasty).is_err(), "one second was enough");
-    cluster.run("chart", OFF)?;
-    clean()?;
-    cluster.run("chart", &[])?;
-    ensure!(cluster.run("chart", &hasty).is_err(), "one second was enough");
     cluster.run("chart", &[])?;
     rules(cluster, "node-1", true)?;
     rules(cluster, "node-2", true)?;
-    cluster.run("helm", UNINSTALL)?;
-    clean()
+    ensure!(cluster.run("chart", &hasty).is_err(), "one second was enough");
+    cluster.run("chart", OFF)?;
+    clean()?;
+    cluster.run("helm", UNINSTALL).map(|_| ())
 }
 
 /// How long kube-controller-manager waits for a node before it counts as down.
