@@ -1,4 +1,4 @@
-//! The proxy goes while a node is down.
+//! The proxy goes while a node is down, or while helm is interrupted.
 
 use std::time::Duration;
 

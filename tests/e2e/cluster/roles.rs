@@ -42,6 +42,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Everything that is granted has been used by the cases before, and nothing was refused.
 pub(crate) fn least(cluster: &Cluster) -> Result<()> {
     anew(cluster)?;
+    orphan(cluster)?;
     let granted = granted(cluster)?;
     ensure!(granted.len() >= 3, "roles of three parts, not of {:?}", granted.keys());
     let (used, refused) = requests(cluster)?;
@@ -83,6 +84,20 @@ fn anew(cluster: &Cluster) -> Result<()> {
     })?;
     // Helm takes away only what it knows as its own, which the next upgrade makes it.
     cluster.run("chart", &[]).map(|_| ())
+}
+
+/// Endpoints without a Service are deleted. Those of a deleted Service mostly are by the API server itself, before.
+fn orphan(cluster: &Cluster) -> Result<()> {
+    cluster.apply(
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: left-behind, namespace: default, \
+         labels: {endpoints.kubernetes.io/managed-by: endpoint-controller}}}",
+    )?;
+    wait_until(Duration::from_secs(30), || {
+        let held =
+            cluster.kubectl(&["get", "endpoints", "-n", "default", "--ignore-not-found", "left-behind"])?;
+        ensure!(held.is_empty(), "Endpoints left-behind are still there");
+        Ok(())
+    })
 }
 
 /// From the API: what the bindings of the release give to its service accounts.

@@ -81,7 +81,8 @@ impl Cluster {
         printed(output, &format!("{variable}={value:?} {script} {}", arguments.join(" ")))
     }
 
-    /// Runs a script of the harness, and interrupts it as Ctrl-C does as soon as something holds.
+    /// Runs a script of the harness, and ends it as soon as something holds. By SIGTERM: what runs in the background of a
+    /// shell ignores SIGINT.
     pub fn interrupt(
         &self,
         script: &str,
@@ -90,7 +91,7 @@ impl Cluster {
     ) -> Result<()> {
         let mut child = self.script(script).args(arguments).stdout(Stdio::null()).spawn()?;
         let due = wait_until(Duration::from_secs(30), when);
-        Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
         let status = child.wait()?;
         due?;
         if status.success() {
