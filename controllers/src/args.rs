@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::{ArgAction, Parser};
 use portolan_runtime::{CommonArgs, Failure};
 
-/// Keeps Endpoints and EndpointSlices of Services with a selector
+/// Keeps Endpoints and EndpointSlices of Services
 #[derive(Clone, Debug, Parser)]
 #[command(name = "portolan-controllers", version)]
 pub struct Args {
     /// Flags that every program takes
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Controllers to run: `*` (endpoints and endpointslices), a name, or `-name` for all but that one
+    /// Controllers to run: `*` (endpoints, endpointslices and mirroring), a name, or `-name` for all but that one
     #[arg(
         long,
         value_name = "LIST",
@@ -60,24 +60,27 @@ pub enum Controller {
     Endpoints,
     /// `endpointslices`
     EndpointSlices,
+    /// `mirroring`
+    Mirroring,
 }
 
 impl Controller {
     /// Every controller.
-    pub const ALL: [Self; 2] = [Self::Endpoints, Self::EndpointSlices];
+    pub const ALL: [Self; 3] = [Self::Endpoints, Self::EndpointSlices, Self::Mirroring];
 
     /// Name in `--controllers`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Endpoints => "endpoints",
             Self::EndpointSlices => "endpointslices",
+            Self::Mirroring => "mirroring",
         }
     }
 }
 
 /// Controllers of the design that this release does not have. Turning one off is no error, so that a
 /// command line can be the same before and after it comes.
-const ABSENT: [&str; 5] = ["mirroring", "allocation", "service-cidr", "loadbalancer", "environment"];
+const ABSENT: [&str; 4] = ["allocation", "service-cidr", "loadbalancer", "environment"];
 
 /// Long enough for kube-controller-manager to retry what failed once, short enough to be of use.
 const SETTLE: u64 = 10;
@@ -139,29 +142,30 @@ mod tests {
     #[test]
     fn controllers_are_selected_as_in_kube_controller_manager() {
         for (list, want) in [
-            ("*", "endpoints endpointslices"),
-            ("*,-endpoints", "endpointslices"),
-            ("-endpoints,*", "endpointslices"),
+            ("*", "endpoints endpointslices mirroring"),
+            ("*,-endpoints", "endpointslices mirroring"),
+            ("-endpoints,*", "endpointslices mirroring"),
             ("endpoints", "endpoints"),
             ("*,-mirroring", "endpoints endpointslices"),
+            ("*,-allocation", "endpoints endpointslices mirroring"),
         ] {
             assert_eq!(selected(&[&format!("--controllers={list}")]).as_deref(), Ok(want), "{list}");
             assert_eq!(selected(&["--controllers", list]).as_deref(), Ok(want), "{list}");
         }
-        assert_eq!(selected(&[]).as_deref(), Ok("endpoints endpointslices"));
+        assert_eq!(selected(&[]).as_deref(), Ok("endpoints endpointslices mirroring"));
     }
 
     #[test]
     fn what_cannot_be_selected_is_named_in_one_line() {
         for (list, want) in [
-            ("mirroring", "64 --controllers: this release does not have the controller \"mirroring\" yet"),
+            ("allocation", "64 --controllers: this release does not have the controller \"allocation\" yet"),
             (
                 "*,loadbalancer",
                 "64 --controllers: this release does not have the controller \"loadbalancer\" yet",
             ),
             (
                 "endpoint",
-                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices",
+                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices, mirroring",
             ),
             ("endpoints,-endpoints", "64 --controllers: endpoints is both on and off"),
             ("-endpoints", "64 --controllers: no controller is left to run"),

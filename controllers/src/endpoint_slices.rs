@@ -6,11 +6,11 @@
 //! ours.
 
 mod desired;
-mod name;
+mod leftover;
 mod pack;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use plan::decided_here;
-pub use plan::{MAX_ENDPOINTS, Observed, SliceContent, plan};
+pub use plan::{MAX_ENDPOINTS, Observed, plan};

@@ -9,3 +9,5 @@ mod subsets;
 mod tests;
 
 pub use plan::{CAPACITY, plan};
+pub(crate) use plan::{OVER_CAPACITY, TRUNCATED, is_leader_record};
+pub(crate) use subsets::{canonical, sort};

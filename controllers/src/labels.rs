@@ -1,35 +1,44 @@
-//! Labels that slices and Endpoints take over from their Service.
+//! Labels that an object takes over from the one that it is made for.
 
 use std::sync::Arc;
 
-use portolan_core::{HEADLESS_LABEL, Labels, Problem, Service};
+use portolan_core::{HEADLESS_LABEL, Labels, Service};
+
+use crate::plan::Note;
 
 /// The Service's labels without the reserved ones, with `own` added, and with the mark of a headless
-/// Service where it is one. What is not a valid label is set aside: a write with it would be refused
-/// as a whole.
+/// Service where it is one.
 pub(crate) fn inherited(
     service: &Service,
     reserved: &[&str],
     own: &[(&str, Arc<str>)],
-) -> (Labels, Vec<Problem>) {
-    let mut labels = Labels::new();
-    let mut problems = Vec::new();
-    for (key, value) in &service.meta.labels {
-        if reserved.contains(&key.as_ref()) || key.as_ref() == HEADLESS_LABEL {
-            continue;
-        }
-        match invalid(key, value) {
-            None => {
-                labels.insert(key.clone(), value.clone());
-            }
-            Some(reason) => problems.push(Problem::new(format!("metadata.labels[{key}]"), reason)),
-        }
-    }
+) -> (Labels, Vec<Note>) {
+    let theirs = service.meta.labels.iter();
+    let (mut labels, notes) = copied(theirs.filter(|(key, _)| key.as_ref() != HEADLESS_LABEL), reserved);
     if headless(service) {
         labels.insert(HEADLESS_LABEL.into(), "".into());
     }
     labels.extend(own.iter().map(|(key, value)| (Arc::from(*key), value.clone())));
-    (labels, problems)
+    (labels, notes)
+}
+
+/// Labels without the reserved ones. What is not a valid label is set aside: a write with it would be
+/// refused as a whole.
+pub(crate) fn copied<'a>(
+    labels: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+    reserved: &[&str],
+) -> (Labels, Vec<Note>) {
+    let mut good = Labels::new();
+    let mut notes = Vec::new();
+    for (key, value) in labels.filter(|(key, _)| !reserved.contains(&key.as_ref())) {
+        match invalid(key, value) {
+            None => {
+                good.insert(key.clone(), value.clone());
+            }
+            Some(reason) => notes.push(Note::malformed(format!("metadata.labels[{key}]"), reason)),
+        }
+    }
+    (good, notes)
 }
 
 /// Whether consumers take the Service for headless: `clusterIP` is `None` or not set. A cluster IP

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use portolan_core::{Labels, Meta, ObjectName, OwnerReference, Problem, Watched};
+use portolan_core::{Kind, Labels, Meta, ObjectName, OwnerReference, Problem, Watched};
 use serde_json::{Map, Value, json};
 
 use crate::difference::Claims;
@@ -18,13 +18,29 @@ pub type Changes = BTreeMap<Arc<str>, Option<Arc<str>>>;
 pub struct Plan<C> {
     /// Writes. The first ones only take endpoints away; see [`Write::rank`].
     pub writes: Vec<Write<C>>,
-    /// Parts of the Service that cannot be used.
-    pub problems: Vec<Problem>,
+    /// What was set aside, for people to know.
+    pub notes: Vec<Note>,
+}
+
+/// Something that was set aside while deciding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Reason of the Event that tells of it.
+    pub reason: &'static str,
+    /// What was set aside, and why.
+    pub text: String,
+}
+
+impl Note {
+    /// A part of the object that cannot be used.
+    pub fn malformed(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { reason: "Malformed", text: Problem::new(field, reason).to_string() }
+    }
 }
 
 impl<C> Default for Plan<C> {
     fn default() -> Self {
-        Self { writes: Vec::new(), problems: Vec::new() }
+        Self { writes: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -124,13 +140,13 @@ impl Target {
 /// Why an object is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// Its endpoints are gone.
+    /// Nothing is left that it has to tell.
     Emptied,
     /// Its endpoints are elsewhere by now: remove it after that is written.
     Moved,
-    /// Its Service is not there. A view that lags could say so of a Service that is, so whoever
-    /// carries the write out asks the API first.
-    ServiceGone,
+    /// The Service, or the Endpoints, that it was made for is not there. A view that lags could say so of
+    /// one that is, so whoever carries the write out asks the API first.
+    Gone(Kind),
 }
 
 impl<C> Write<C> {
@@ -139,7 +155,7 @@ impl<C> Write<C> {
     /// endpoint that it has).
     pub fn rank(&self) -> u8 {
         match self {
-            Self::Delete { because: Because::Emptied | Because::ServiceGone, .. } => 0,
+            Self::Delete { because: Because::Emptied | Because::Gone(_), .. } => 0,
             Self::Update { adds: false, .. } => 0,
             Self::Update { .. } | Self::Create { .. } => 1,
             Self::Delete { because: Because::Moved, .. } => 2,

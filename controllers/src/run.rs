@@ -26,7 +26,7 @@ use crate::args::Controller;
 use compare::Comparison;
 use dispatch::Queues;
 use metrics::Metrics;
-use observe::{EndpointSlicesOf, EndpointsOf};
+use observe::{EndpointSlicesOf, EndpointsOf, MirroredSlicesOf};
 use set_aside::SetAside;
 use worker::{Outcome, Shared, work};
 use write::Writer;
@@ -46,13 +46,13 @@ pub struct Context {
     pub client: Client,
     /// Fed by somebody else with [`KINDS`].
     pub store: Store,
-    /// Takes Events about Services.
+    /// Takes Events about Services and Endpoints.
     pub recorder: Recorder,
     /// Asked before every write.
     pub leadership: Leadership,
     /// Which controllers to run.
     pub controllers: BTreeSet<Controller>,
-    /// Metrics of the queues `endpoint` and `endpoint_slice`.
+    /// Metrics of the queues `endpoint`, `endpoint_slice` and `endpoint_slice_mirroring`.
     pub queues: QueueMetrics,
     /// Takes the controllers' metrics.
     pub admin: Admin,
@@ -80,6 +80,7 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
     let queues = Queues {
         endpoints: queue("endpoint", Controller::Endpoints),
         slices: queue("endpoint_slice", Controller::EndpointSlices),
+        mirrored: queue("endpoint_slice_mirroring", Controller::Mirroring),
     };
     let shared = Shared {
         outcome,
@@ -109,6 +110,9 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
         }
         if let Some(queue) = &queues.slices {
             tasks.spawn(work(EndpointSlicesOf, shared.clone(), queue.clone(), shutdown.clone()));
+        }
+        if let Some(queue) = &queues.mirrored {
+            tasks.spawn(work(MirroredSlicesOf, shared.clone(), queue.clone(), shutdown.clone()));
         }
     }
     tokio::select! {

@@ -1,12 +1,16 @@
 //! Short notations for objects in tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use portolan_core::{
-    ContainerPort, IpFamily, Labels, Node, Phase, Pod, Protocol, Service, ServicePort, ServiceType,
-    TargetPort,
+    ContainerPort, EndpointSlice, IpFamily, Labels, Node, Phase, Pod, Protocol, Service, ServicePort,
+    ServiceType, TargetPort,
 };
+
+use crate::plan::{Changes, Write};
+use crate::slices::SliceContent;
 
 /// Words: a name, then any of IP addresses, `unready`, `deleting`, `phase=Failed`, `node=n1` (or `-`),
 /// `host=h.sub`, `uid=u`, `at=SECOND` (readiness changed), `web=8080` or `dns=53/UDP` (named ports).
@@ -94,6 +98,45 @@ pub(crate) fn node(name: &str, zone: Option<&str>) -> Node {
     let mut node = Node { zone: zone.map(Arc::from), ..Node::default() };
     node.meta.name = name.into();
     node
+}
+
+/// Carries out a write on slices as the API server would, by name.
+pub(crate) fn carry_out(slices: &mut BTreeMap<String, EndpointSlice>, write: Write<SliceContent>) {
+    let version = 1 + slices.values().map(|slice| slice.meta.resource_version).max().unwrap_or(0);
+    match write {
+        Write::Create { name, labels, annotations, owner, content } => {
+            let mut slice = EndpointSlice { address_type: content.address_type, ..EndpointSlice::default() };
+            (slice.meta.namespace, slice.meta.name) = (name.namespace, name.name.clone());
+            slice.meta.uid = format!("uid-{}", name.name).into();
+            (slice.meta.labels, slice.meta.annotations) = (labels, annotations);
+            slice.meta.owner_references = owner.into_iter().collect();
+            slice.meta.resource_version = version;
+            (slice.ports, slice.endpoints) = (content.ports, content.endpoints);
+            assert!(slices.insert(name.name.to_string(), slice).is_none(), "exists: {}", name.name);
+        }
+        Write::Update { target, labels, annotations, content, .. } => {
+            let slice = slices.get_mut(&*target.name.name).unwrap();
+            assert_eq!(slice.meta.resource_version, target.resource_version);
+            let apply = |changes: Changes, map: &mut Labels| {
+                for (key, value) in changes {
+                    map.remove(&key);
+                    map.extend(value.map(|value| (key, value)));
+                }
+            };
+            apply(labels, &mut slice.meta.labels);
+            apply(annotations, &mut slice.meta.annotations);
+            if let Some(content) = content {
+                assert_eq!(content.address_type, slice.address_type, "immutable");
+                (slice.ports, slice.endpoints) = (content.ports, content.endpoints);
+                slice.problems.clear();
+            }
+            slice.meta.resource_version = version;
+        }
+        Write::Delete { target, .. } => {
+            let slice = slices.remove(&*target.name.name).unwrap();
+            assert_eq!((slice.meta.uid, slice.meta.resource_version), (target.uid, target.resource_version));
+        }
+    }
 }
 
 /// That second of the year 2026.

@@ -15,6 +15,9 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 /// Manager of the slices of Services with a selector; upstream's value, so that either side can take over.
 pub const MANAGED_BY_CONTROLLER: &str = "endpointslice-controller.k8s.io";
+/// Manager of the slices that repeat Endpoints made by others, of Services without a selector; upstream's
+/// value.
+pub const MANAGED_BY_MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 
 /// A slice of a Service's endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

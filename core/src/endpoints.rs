@@ -7,17 +7,19 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::or_default;
-use crate::{Meta, Pool, Protocol, TargetRef};
+use crate::net::publishable;
+use crate::{Meta, Pool, Problem, Protocol, TargetRef, parse_ip};
 
 /// Endpoints of the Service of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Wire")]
 pub struct Endpoints {
     /// Metadata.
-    #[serde(rename = "metadata")]
     pub meta: Meta,
-    /// Subsets. Their order, and that of what is in them, means nothing.
-    #[serde(default, deserialize_with = "or_default")]
+    /// Subsets with at least one usable address. Their order, and that of what is in them, means nothing.
     pub subsets: Vec<Subset>,
+    /// Parts that cannot be used.
+    pub problems: Vec<Problem>,
 }
 
 impl Endpoints {
@@ -44,40 +46,40 @@ impl Endpoints {
 }
 
 /// Addresses that share ports.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// Ready addresses.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<EndpointAddress>,
     /// Addresses that are not ready.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_ready_addresses: Vec<EndpointAddress>,
     /// Ports.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<EndpointsPort>,
 }
 
 /// An address with what is behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointAddress {
     /// Address.
     pub ip: IpAddr,
     /// Host name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Arc<str>>,
     /// Node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<Arc<str>>,
     /// Object behind it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
 }
 
 /// A port of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EndpointsPort {
     /// Name; empty for the only port of a Service whose port has no name.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -89,4 +91,156 @@ pub struct EndpointsPort {
     /// Application protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<Arc<str>>,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    metadata: Meta,
+    #[serde(default, deserialize_with = "or_default")]
+    subsets: Vec<WireSubset>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireSubset {
+    #[serde(deserialize_with = "or_default")]
+    addresses: Vec<WireAddress>,
+    #[serde(deserialize_with = "or_default")]
+    not_ready_addresses: Vec<WireAddress>,
+    #[serde(deserialize_with = "or_default")]
+    ports: Vec<WirePort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireAddress {
+    ip: Arc<str>,
+    hostname: Option<Arc<str>>,
+    node_name: Option<Arc<str>>,
+    target_ref: Option<TargetRef>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WirePort {
+    name: Arc<str>,
+    protocol: Option<String>,
+    port: i64,
+    app_protocol: Option<Arc<str>>,
+}
+
+impl From<Wire> for Endpoints {
+    fn from(wire: Wire) -> Self {
+        let mut problems = Vec::new();
+        let subsets = wire.subsets.into_iter().enumerate();
+        let subsets = subsets.filter_map(|(index, subset)| subset_of(index, subset, &mut problems)).collect();
+        Self { meta: wire.metadata, subsets, problems }
+    }
+}
+
+fn subset_of(index: usize, wire: WireSubset, problems: &mut Vec<Problem>) -> Option<Subset> {
+    let at = format!("subsets[{index}]");
+    let had_ports = !wire.ports.is_empty();
+    let ports = wire.ports.into_iter().enumerate();
+    let ports: Vec<_> =
+        ports.filter_map(|(index, port)| port_of(&format!("{at}.ports[{index}]"), port, problems)).collect();
+    let mut usable = |field: &str, addresses: Vec<WireAddress>| {
+        let addresses = addresses.into_iter().enumerate();
+        addresses
+            .filter_map(|(index, address)| {
+                address_of(|| format!("{at}.{field}[{index}].ip"), address, problems)
+            })
+            .collect::<Vec<_>>()
+    };
+    let addresses = usable("addresses", wire.addresses);
+    let not_ready_addresses = usable("notReadyAddresses", wire.not_ready_addresses);
+    let empty = addresses.is_empty() && not_ready_addresses.is_empty();
+    // Without the ports that it had, a subset would say something else: addresses alone.
+    let lost_ports = had_ports && ports.is_empty();
+    (!empty && !lost_ports).then_some(Subset { addresses, not_ready_addresses, ports })
+}
+
+/// Checked here although the API server checks it too: objects from before a check stay stored, and slices
+/// are made of these addresses.
+fn address_of(
+    field: impl Fn() -> String,
+    wire: WireAddress,
+    problems: &mut Vec<Problem>,
+) -> Option<EndpointAddress> {
+    let ip = match parse_ip(&wire.ip) {
+        Some(ip) if publishable(ip) => ip,
+        Some(ip) => {
+            problems.push(Problem::new(field(), format!("{ip} cannot be an endpoint")));
+            return None;
+        }
+        None => {
+            problems.push(Problem::new(field(), format!("{:?} is not an IP address", wire.ip)));
+            return None;
+        }
+    };
+    Some(EndpointAddress {
+        ip,
+        hostname: wire.hostname.filter(|name| !name.is_empty()),
+        node_name: wire.node_name.filter(|name| !name.is_empty()),
+        target_ref: wire.target_ref,
+    })
+}
+
+fn port_of(field: &str, wire: WirePort, problems: &mut Vec<Problem>) -> Option<EndpointsPort> {
+    let protocol = wire.protocol.as_deref().unwrap_or("TCP");
+    let Ok(protocol) = protocol.parse() else {
+        problems.push(Problem::new(format!("{field}.protocol"), format!("unknown protocol {protocol:?}")));
+        return None;
+    };
+    match u16::try_from(wire.port) {
+        Ok(port) if port > 0 => {
+            Some(EndpointsPort { name: wire.name, protocol, port, app_protocol: wire.app_protocol })
+        }
+        _ => {
+            problems.push(Problem::new(format!("{field}.port"), format!("{} is not a port", wire.port)));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(subsets: &str) -> Endpoints {
+        serde_json::from_str(&format!(r#"{{"metadata": {{"name": "e"}}, "subsets": {subsets}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn reads_subsets_and_writes_them_back() {
+        let subsets = r#"[{"addresses":[{"ip":"10.0.0.1","hostname":"h","nodeName":"n1","targetRef":{"kind":"Pod","namespace":"n","name":"p","uid":"u"}}],"notReadyAddresses":[{"ip":"fd00::1"}],"ports":[{"name":"a","protocol":"UDP","port":53,"appProtocol":"x"},{"protocol":"TCP","port":80}]},{"addresses":[{"ip":"10.0.0.2"}]}]"#;
+        let endpoints = read(subsets);
+        assert_eq!(endpoints.problems, []);
+        assert_eq!(serde_json::to_string(&endpoints.subsets).unwrap(), subsets);
+        assert_eq!(read("null").subsets, []);
+    }
+
+    #[test]
+    fn unusable_addresses_and_ports_are_set_aside_and_the_rest_is_used() {
+        let endpoints = read(
+            r#"[{"addresses": [{"ip": "x"}, {"ip": "010.0.0.1"}, {"ip": "127.0.0.1"}], "ports": [{"port": 80}, {"port": 0}]},
+                {"addresses": [{"ip": ""}], "ports": [{"port": 80}]},
+                {"addresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 80, "protocol": "QUIC"}]}]"#,
+        );
+        let fields: Vec<_> = endpoints.problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "subsets[0].ports[1].port",
+                "subsets[0].addresses[0].ip",
+                "subsets[0].addresses[2].ip",
+                "subsets[1].addresses[0].ip",
+                "subsets[2].ports[0].protocol"
+            ]
+        );
+        assert_eq!(
+            serde_json::to_string(&endpoints.subsets).unwrap(),
+            r#"[{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"protocol":"TCP","port":80}]}]"#
+        );
+    }
 }

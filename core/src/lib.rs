@@ -22,7 +22,7 @@ mod table;
 
 pub use endpoint_slice::{
     AddressType, Conditions, Endpoint, EndpointHints, EndpointPort, EndpointSlice, MANAGED_BY_CONTROLLER,
-    MANAGED_BY_LABEL, SERVICE_NAME_LABEL, TargetRef,
+    MANAGED_BY_LABEL, MANAGED_BY_MIRRORING, SERVICE_NAME_LABEL, TargetRef,
 };
 pub use endpoints::{EndpointAddress, Endpoints, EndpointsPort, Subset};
 pub use labels::Labels;

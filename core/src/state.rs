@@ -204,7 +204,13 @@ watched!(
         state.index_slice(name, old, new);
     }
 );
-watched!(Endpoints, endpoints);
+watched!(
+    Endpoints,
+    endpoints,
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+);
 watched!(
     Node,
     nodes,

@@ -1,7 +1,8 @@
 use portolan_core::{Endpoint, EndpointSlice, Endpoints, Node, Pod, Problem, Service, Subset};
 
 use super::*;
-use crate::endpoint_slices::{Observed, SliceContent};
+use crate::endpoint_slices::Observed;
+use crate::slices::SliceContent;
 use crate::testing::{node, pod, service};
 use crate::{endpoint_slices, endpoints};
 

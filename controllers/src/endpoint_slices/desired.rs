@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portolan_core::{Conditions, Endpoint, EndpointHints, EndpointPort, IpFamily, Node, Pod, Service};
 
 use crate::membership;
+use crate::slices::{PortKey, port_key};
 
 /// Endpoints that resolve to the same ports.
 #[derive(Debug, Default)]
@@ -14,15 +15,6 @@ pub(super) struct Group {
     pub(super) ports: Vec<EndpointPort>,
     /// Endpoints, in the order of the pods' names. May be empty: pods without an address of the family.
     pub(super) endpoints: Vec<Endpoint>,
-}
-
-/// Sorted ports: what makes two slices or endpoints belong together.
-pub(super) type PortKey = Vec<EndpointPort>;
-
-pub(super) fn port_key(ports: &[EndpointPort]) -> PortKey {
-    let mut key = ports.to_vec();
-    key.sort();
-    key
 }
 
 /// Groups of one family.

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
 use portolan_core::{
-    Endpoint, EndpointSlice, HEADLESS_LABEL, MANAGED_BY_CONTROLLER, MANAGED_BY_LABEL, Node, ObjectName,
+    Endpoint, EndpointSlice, HEADLESS_LABEL, Kind, MANAGED_BY_CONTROLLER, MANAGED_BY_LABEL, Node, ObjectName,
     OwnerReference, Pod, SERVICE_NAME_LABEL, Service,
 };
 
-use super::{MAX_ENDPOINTS, Observed, SliceContent, plan};
-use crate::plan::{Because, Changes, Plan, Write};
-use crate::testing::{node, pod, second, service};
+use super::{MAX_ENDPOINTS, Observed, plan};
+use crate::plan::{Because, Plan, Write};
+use crate::slices::SliceContent;
+use crate::testing::{carry_out, node, pod, second, service};
 
 mod packing;
 mod topology;
@@ -21,7 +22,6 @@ struct Cluster {
     pods: BTreeMap<String, Pod>,
     nodes: BTreeMap<String, Node>,
     slices: BTreeMap<String, EndpointSlice>,
-    version: u64,
 }
 
 impl Cluster {
@@ -31,7 +31,6 @@ impl Cluster {
             pods: BTreeMap::new(),
             nodes: BTreeMap::from([("n1".to_owned(), node("n1", Some("z1")))]),
             slices: BTreeMap::new(),
-            version: 0,
         };
         for words in pods {
             cluster.pod(words);
@@ -60,52 +59,10 @@ impl Cluster {
         let plan = self.plan();
         let operations: Vec<_> = plan.writes.iter().map(Write::operation).collect();
         for write in plan.writes {
-            self.version += 1;
-            self.carry_out(write);
+            carry_out(&mut self.slices, write);
         }
         assert_eq!(self.plan().writes, [], "a second plan writes nothing");
         operations.join(" ")
-    }
-
-    fn carry_out(&mut self, write: Write<SliceContent>) {
-        match write {
-            Write::Create { name, labels, annotations, owner, content } => {
-                let mut slice =
-                    EndpointSlice { address_type: content.address_type, ..EndpointSlice::default() };
-                (slice.meta.namespace, slice.meta.name) = (name.namespace, name.name.clone());
-                slice.meta.uid = format!("uid-{}", name.name).into();
-                (slice.meta.labels, slice.meta.annotations) = (labels, annotations);
-                slice.meta.owner_references = owner.into_iter().collect();
-                slice.meta.resource_version = self.version;
-                (slice.ports, slice.endpoints) = (content.ports, content.endpoints);
-                assert!(self.slices.insert(name.name.to_string(), slice).is_none(), "exists: {}", name.name);
-            }
-            Write::Update { target, labels, annotations, content, .. } => {
-                let slice = self.slices.get_mut(&*target.name.name).unwrap();
-                assert_eq!(slice.meta.resource_version, target.resource_version);
-                let apply = |changes: Changes, map: &mut portolan_core::Labels| {
-                    for (key, value) in changes {
-                        map.remove(&key);
-                        map.extend(value.map(|value| (key, value)));
-                    }
-                };
-                apply(labels, &mut slice.meta.labels);
-                apply(annotations, &mut slice.meta.annotations);
-                if let Some(content) = content {
-                    assert_eq!(content.address_type, slice.address_type, "immutable");
-                    (slice.ports, slice.endpoints) = (content.ports, content.endpoints);
-                    slice.problems.clear();
-                }
-                slice.meta.resource_version = self.version;
-            }
-            Write::Delete { target, .. } => {
-                let slice = self.slices.remove(&*target.name.name).unwrap();
-                assert_eq!(
-                    (slice.meta.uid, slice.meta.resource_version),
-                    (target.uid, target.resource_version)
-                );
-            }
-        }
     }
 
     /// `FAMILY PORTS: ENDPOINTS` of each slice; an endpoint is its address with `R`, `S`, `T` for the
@@ -251,10 +208,9 @@ fn labels_follow_the_service_and_reserved_ones_do_not() {
 fn an_invalid_label_is_set_aside() {
     let mut cluster = Cluster::new(&format!("v4 :80 label:long={}", "x".repeat(64)), &["a 10.0.0.1"]);
     let plan = cluster.plan();
-    assert_eq!(
-        plan.problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(),
-        ["metadata.labels[long]"]
-    );
+    let [note] = &plan.notes[..] else { panic!("{:?}", plan.notes) };
+    assert_eq!(note.reason, "Malformed");
+    assert!(note.text.starts_with("metadata.labels[long]: "), "{note:?}");
     cluster.settle();
     assert_eq!(cluster.text(), "IPv4 :80/TCP: 10.0.0.1RS");
 }
@@ -324,7 +280,10 @@ fn slices_of_a_service_that_is_gone_are_removed_if_it_owns_them() {
     let mut cluster = Cluster::new("v4 :80", &["a 10.0.0.1"]);
     cluster.settle();
     cluster.service = None;
-    assert!(matches!(&cluster.plan().writes[..], [Write::Delete { because: Because::ServiceGone, .. }]));
+    assert!(matches!(
+        &cluster.plan().writes[..],
+        [Write::Delete { because: Because::Gone(Kind::Service), .. }]
+    ));
     let slice = cluster.slices.values_mut().next().unwrap();
     slice.meta.owner_references =
         vec![OwnerReference { kind: "ConfigMap".into(), name: "web".into(), ..OwnerReference::default() }];

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Labels, Pod, Service, Subset};
+use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Kind, Labels, Pod, Service, Subset};
 use serde_json::{Map, Value, json};
 
 use super::subsets::{Packer, canonical, truncate};
@@ -16,8 +16,8 @@ use crate::{labels, membership};
 pub const CAPACITY: usize = 1000;
 
 /// Annotation of an object that had to be cut down to [`CAPACITY`]; its value is [`TRUNCATED`].
-const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
-const TRUNCATED: &str = "truncated";
+pub(crate) const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+pub(crate) const TRUNCATED: &str = "truncated";
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const MANAGER: &str = "endpoint-controller";
 /// Annotation of old leader election records, which are Endpoints without a Service.
@@ -71,7 +71,7 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
     }
     let mut subsets = subsets(service, pods);
     let truncated = truncate(&mut subsets, CAPACITY, existing.map_or(&[], |existing| &existing.subsets));
-    let (labels, problems) = labels::inherited(service, &[MANAGED_BY], &[(MANAGED_BY, MANAGER.into())]);
+    let (labels, notes) = labels::inherited(service, &[MANAGED_BY], &[(MANAGED_BY, MANAGER.into())]);
     let annotate = |annotations: &Labels, time| {
         let mut wanted = membership::annotated(annotations, time);
         wanted.remove(OVER_CAPACITY);
@@ -94,14 +94,14 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
                 content: subsets,
             }]
         };
-        return Plan { writes, problems };
+        return Plan { writes, notes };
     };
     let stored = canonical(&existing.subsets);
     let capacity_told = existing.meta.annotations.get(OVER_CAPACITY).map(AsRef::as_ref);
     let labels = changes(&existing.meta.labels, &labels);
-    let same = stored == canonical(&subsets);
+    let same = existing.problems.is_empty() && stored == canonical(&subsets);
     if same && labels.is_empty() && (capacity_told == Some(TRUNCATED)) == truncated {
-        return Plan { writes: Vec::new(), problems };
+        return Plan { writes: Vec::new(), notes };
     }
     let time = trigger(&subsets, &stored, pods);
     Plan {
@@ -112,8 +112,13 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
             content: (!same).then_some(subsets),
             adds: true,
         }],
-        problems,
+        notes,
     }
+}
+
+/// Whether Endpoints are the record of an old leader election, which nobody serves.
+pub(crate) fn is_leader_record(endpoints: &Endpoints) -> bool {
+    endpoints.meta.annotations.contains_key(LEADER)
 }
 
 /// Endpoints without a Service.
@@ -124,14 +129,14 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
 fn orphan(existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
     let ours = |existing: &&Endpoints| {
         existing.meta.label(MANAGED_BY) == Some(MANAGER)
-            && !existing.meta.annotations.contains_key(LEADER)
+            && !is_leader_record(existing)
             && !existing.meta.deleting()
     };
     let delete = |existing: &Endpoints| Write::Delete {
         target: Target::of(&existing.meta),
-        because: Because::ServiceGone,
+        because: Because::Gone(Kind::Service),
     };
-    Plan { writes: existing.filter(ours).map(delete).into_iter().collect(), problems: Vec::new() }
+    Plan { writes: existing.filter(ours).map(delete).into_iter().collect(), notes: Vec::new() }
 }
 
 fn subsets(service: &Service, pods: &[&Pod]) -> Vec<Subset> {

@@ -50,7 +50,7 @@ impl Packer {
 }
 
 /// Stored subsets in canonical form, to be compared with planned ones.
-pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
+pub(crate) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
     let mut packer = Packer::default();
     for subset in subsets {
         let ports: Vec<_> = if subset.ports.is_empty() {
@@ -67,6 +67,12 @@ pub(super) fn canonical(subsets: &[Subset]) -> Vec<Subset> {
         }
     }
     packer.finish()
+}
+
+/// Sorts addresses as upstream does, by their texts.
+pub(crate) fn sort(addresses: &mut [EndpointAddress]) {
+    let uid = |address: &EndpointAddress| address.target_ref.as_ref().map(|target| target.uid.clone());
+    addresses.sort_by_cached_key(|address| (address.ip.to_string(), uid(address)));
 }
 
 /// Cuts the subsets down to `capacity` addresses and tells whether that was necessary. An address
@@ -96,8 +102,7 @@ pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize, held: &[Subse
     for subset in subsets.iter_mut() {
         let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
         let share = (list.len() * room).div_ceil(total).min(left);
-        let uid = |address: &EndpointAddress| address.target_ref.as_ref().map(|target| target.uid.clone());
-        list.sort_by_cached_key(|address| (address.ip.to_string(), uid(address)));
+        sort(list);
         list.truncate(share);
         left -= list.len();
         if cut_ready {

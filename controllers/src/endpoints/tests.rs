@@ -1,4 +1,4 @@
-use portolan_core::{Endpoints, Pod, Service, Subset};
+use portolan_core::{Endpoints, Kind, Pod, Service, Subset};
 
 use super::{CAPACITY, plan};
 use crate::plan::{Because, Plan, Write};
@@ -166,8 +166,8 @@ fn labels_are_the_services_and_the_controllers() {
 fn an_invalid_label_is_set_aside_and_the_rest_written() {
     let words = format!("v4 :80 label:app=web label:long={}", "x".repeat(64));
     let plan = planned(&service(&words), &[pod("a 10.0.0.1")], None);
-    assert_eq!(plan.problems.len(), 1);
-    assert_eq!(plan.problems[0].field, "metadata.labels[long]");
+    let [note] = &plan.notes[..] else { panic!("{:?}", plan.notes) };
+    assert!(note.text.starts_with("metadata.labels[long]: "), "{note:?}");
     let Write::Create { labels, content, .. } = &plan.writes[0] else { panic!("{plan}") };
     assert!(labels.contains_key("app") && !labels.contains_key("long"));
     assert_eq!(text(content), ":80/TCP: 10.0.0.1");
@@ -203,6 +203,9 @@ fn order_and_grouping_do_not_count() {
         existing.subsets.push(one);
     }
     assert!(planned(&service, &pods, Some(&existing)).is_empty());
+    existing.problems.push(portolan_core::Problem::new("subsets[0].addresses[3].ip", "x"));
+    assert!(!planned(&service, &pods, Some(&existing)).is_empty(), "what cannot be read is written over");
+    existing.problems.clear();
     existing.subsets[0].addresses.pop();
     assert!(!planned(&service, &pods, Some(&existing)).is_empty());
 }
@@ -226,7 +229,7 @@ fn an_update_carries_the_version_seen_and_keeps_foreign_annotations() {
 fn an_orphan_goes_if_it_is_the_controllers() {
     let mut object = stored(&service("v4 :80"), &[], None);
     let only = |object: &Endpoints| plan(None, &[], Some(object)).writes;
-    assert!(matches!(&only(&object)[..], [Write::Delete { because: Because::ServiceGone, .. }]));
+    assert!(matches!(&only(&object)[..], [Write::Delete { because: Because::Gone(Kind::Service), .. }]));
     object.meta.annotations.insert("control-plane.alpha.kubernetes.io/leader".into(), "{}".into());
     assert_eq!(only(&object), []);
     assert_eq!(only(&Endpoints::default()), []);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portolan_core::{Kind, ObjectName};
+use portolan_core::ObjectName;
 use portolan_runtime::{Admin, EventType, Recorder, Reference, Store};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -80,7 +80,7 @@ impl Comparison {
         &self,
         controller: &'static str,
         service: &ObjectName,
-        uid: Option<&Arc<str>>,
+        subject: Option<&Reference>,
         found: BTreeSet<String>,
     ) -> Option<Duration> {
         let label = ControllerLabel { controller };
@@ -103,7 +103,10 @@ impl Comparison {
                 if first {
                     differing.inc();
                     let text = format!("{controller}, here = Portolan: {text}");
-                    self.record(service, uid, &text);
+                    if let Some(subject) = subject {
+                        let warning = EventType::Warning;
+                        self.recorder.record(subject, warning, "EndpointsDiffer", "Compare", &text);
+                    }
                 }
             }
             Some(News::Agrees) => {
@@ -113,13 +116,6 @@ impl Comparison {
             None => {}
         }
         look_again
-    }
-
-    fn record(&self, service: &ObjectName, uid: Option<&Arc<str>>, text: &str) {
-        if let Some(uid) = uid {
-            let reference = Reference::of(Kind::Service, service.clone(), uid.clone());
-            self.recorder.record(&reference, EventType::Warning, "EndpointsDiffer", "Compare", text);
-        }
     }
 
     /// Tells once how many Services differ, when all that were there at the start have been compared and
@@ -134,8 +130,7 @@ impl Comparison {
             () = settled => {}
             () = shutdown.cancelled() => return,
         }
-        let services =
-            store.read().services.iter().filter(|(_, service)| service.has_managed_endpoints()).count();
+        let services = store.read().services.len();
         let known = self.lock();
         let lasting = known.differing.iter().filter(|(_, differing)| differing.told_at.is_some());
         let names: HashSet<_> = lasting.map(|((_, service), _)| service).collect();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use portolan_core::{ChangeSet, ObjectName, State};
+use portolan_core::{ChangeSet, MANAGED_BY_MIRRORING, ObjectName, State};
 use portolan_runtime::{Changes, Queue, Store};
 
 use crate::args::Controller;
@@ -17,6 +17,7 @@ const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Queues {
     pub(super) endpoints: Option<Queue<ObjectName>>,
     pub(super) slices: Option<Queue<ObjectName>>,
+    pub(super) mirrored: Option<Queue<ObjectName>>,
 }
 
 impl Queues {
@@ -39,6 +40,11 @@ impl Queues {
             let of_endpoints = state.endpoints.iter().map(|(name, _)| name.clone());
             services().chain(of_endpoints).for_each(|name| add(Controller::Endpoints, queue, name));
         }
+        if let Some(queue) = &self.mirrored {
+            let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
+            let names = services().chain(of_slices).filter(|name| may_be_mirrored(&state, name));
+            names.for_each(|name| add(Controller::Mirroring, queue, name));
+        }
         added
     }
 
@@ -50,6 +56,7 @@ impl Queues {
             self.add(&self.endpoints, &touched.inputs, &touched.endpoints);
             let inputs = touched.inputs.union(&touched.on_nodes).cloned().collect();
             self.add(&self.slices, &inputs, &touched.slices);
+            self.add(&self.mirrored, &touched.to_mirror, &touched.slices_to_mirror);
         }
     }
 
@@ -80,26 +87,42 @@ struct Touched {
     slices: HashSet<ObjectName>,
     /// Its Endpoints.
     endpoints: HashSet<ObjectName>,
+    /// The Service or its Endpoints, where these are mirrored, should be, or were.
+    to_mirror: HashSet<ObjectName>,
+    /// One of the slices of such a Service.
+    slices_to_mirror: HashSet<ObjectName>,
 }
 
 fn touched(changes: &ChangeSet, state: &State) -> Touched {
-    let services = changes.services.iter().map(|(name, _)| name.clone());
-    let inputs: HashSet<_> = services.chain(changes.memberships.iter().cloned()).collect();
+    let services: HashSet<_> = changes.services.iter().map(|(name, _)| name.clone()).collect();
+    let inputs = services.union(&changes.memberships).cloned().collect();
     let slices = changes.slices.iter().flat_map(|(_, edit)| [&edit.old, &edit.new]);
-    let slices = slices.filter_map(|slice| slice.as_ref()?.service()).collect();
-    let endpoints = changes.endpoints.iter().map(|(name, _)| name.clone()).collect();
+    let slices: HashSet<_> = slices.filter_map(|slice| slice.as_ref()?.service()).collect();
+    let endpoints: HashSet<_> = changes.endpoints.iter().map(|(name, _)| name.clone()).collect();
+    let mirrored = |name: &&ObjectName| may_be_mirrored(state, name);
+    let to_mirror = services.union(&endpoints).filter(mirrored).cloned().collect();
+    let slices_to_mirror = slices.iter().filter(mirrored).cloned().collect();
     let moved = changes.nodes.iter().filter(|(_, edit)| match (&edit.old, &edit.new) {
         (Some(old), Some(new)) => old.zone != new.zone,
         _ => true,
     });
     let pods = moved.flat_map(|(name, _)| state.pods_on(&name.name));
     let on_nodes = pods.flat_map(|pod| state.services_of(pod)).collect();
-    Touched { inputs, on_nodes, slices, endpoints }
+    Touched { inputs, on_nodes, slices, endpoints, to_mirror, slices_to_mirror }
+}
+
+/// Whether mirroring can have anything to do for a Service: not for most, whose Endpoints change with each
+/// pod.
+fn may_be_mirrored(state: &State, name: &ObjectName) -> bool {
+    state.services.get(name).is_some_and(|service| service.selector.is_none())
+        || state.slices_of(name).any(|slice| slice.managed_by() == Some(MANAGED_BY_MIRRORING))
 }
 
 #[cfg(test)]
 mod tests {
-    use portolan_core::{EndpointSlice, Event, Node, Pod, SERVICE_NAME_LABEL, Service, Watched};
+    use portolan_core::{
+        EndpointSlice, Endpoints, Event, MANAGED_BY_LABEL, Node, Pod, SERVICE_NAME_LABEL, Service, Watched,
+    };
 
     use super::*;
     use crate::testing::{node, pod, service};
@@ -136,5 +159,41 @@ mod tests {
         slice.meta.labels.insert(SERVICE_NAME_LABEL.into(), "web".into());
         let changes = apply(&mut state, slice);
         assert_eq!(touched(&changes, &state), Touched { slices: only("web"), ..Touched::default() });
+        let mut endpoints = Endpoints::default();
+        (endpoints.meta.namespace, endpoints.meta.name) = ("shop".into(), "web".into());
+        let changes = apply(&mut state, endpoints);
+        assert_eq!(touched(&changes, &state), Touched { endpoints: only("web"), ..Touched::default() });
+    }
+
+    #[test]
+    fn mirroring_looks_at_services_without_a_selector_and_where_mirrored_slices_are() {
+        let mut state = State::default();
+        let touched_by = |changes: ChangeSet, state: &State| {
+            let touched = touched(&changes, state);
+            (touched.to_mirror, touched.slices_to_mirror)
+        };
+        let mut endpoints = Endpoints::default();
+        (endpoints.meta.namespace, endpoints.meta.name) = ("shop".into(), "web".into());
+        let none = HashSet::new;
+        let changes = apply(&mut state, endpoints.clone());
+        assert_eq!(touched_by(changes, &state), (none(), none()), "no Service");
+        let changes = apply::<Service>(&mut state, service("v4 :80 no-selector"));
+        assert_eq!(touched_by(changes, &state), (only("web"), none()));
+        let changes = apply(&mut state, endpoints.clone());
+        assert_eq!(touched_by(changes, &state), (only("web"), none()));
+
+        let mut slice = EndpointSlice::default();
+        (slice.meta.namespace, slice.meta.name) = ("shop".into(), "web-1".into());
+        slice.meta.labels.insert(SERVICE_NAME_LABEL.into(), "web".into());
+        slice.meta.labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY_MIRRORING.into());
+        let changes = apply(&mut state, slice.clone());
+        assert_eq!(touched_by(changes, &state), (none(), only("web")));
+        let changes = apply::<Service>(&mut state, service("v4 :80"));
+        assert_eq!(touched_by(changes, &state), (only("web"), none()), "its mirrored slices are to go");
+        let mut changes = ChangeSet::default();
+        state.apply(Event::<EndpointSlice>::Deleted(slice.meta.object_name(), 0), &mut changes);
+        assert_eq!(touched_by(changes, &state), (none(), none()));
+        let changes = apply(&mut state, endpoints);
+        assert_eq!(touched_by(changes, &state), (none(), none()), "a Service with a selector");
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     // Upstream's names do not end in `_total`, which the encoder would add to counters.
     syncs: Family<ResultLabel, Gauge>,
     changes: Family<OperationLabel, Gauge>,
+    mirrored: Family<OperationLabel, Gauge>,
     writes: Family<WriteLabels, Counter>,
 }
 
@@ -45,6 +46,11 @@ impl Metrics {
                 "endpoint_slice_controller_changes",
                 "Slices written (a count that only grows)",
                 metrics.changes.clone(),
+            );
+            registry.register(
+                "endpoint_slice_mirroring_controller_changes",
+                "Slices written that repeat Endpoints (a count that only grows)",
+                metrics.mirrored.clone(),
             );
             registry.register(
                 "portolan_controller_writes",
@@ -64,8 +70,13 @@ impl Metrics {
 
     /// A write was tried.
     pub(super) fn wrote(&self, controller: &'static str, operation: &'static str, result: &'static str) {
-        if controller == "endpointslices" && result == "success" {
-            self.changes.get_or_create(&OperationLabel { operation }).inc();
+        let changes = match controller {
+            "endpointslices" => Some(&self.changes),
+            "mirroring" => Some(&self.mirrored),
+            _ => None,
+        };
+        if let Some(changes) = changes.filter(|_| result == "success") {
+            changes.get_or_create(&OperationLabel { operation }).inc();
         }
         self.writes.get_or_create(&WriteLabels { controller, operation, result }).inc();
     }

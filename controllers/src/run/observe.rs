@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portolan_core::{EndpointSlice, Node, ObjectName, Pod, Service, Subset};
+use portolan_core::{EndpointSlice, Endpoints, Node, ObjectName, Pod, Service, Subset, Watched};
 use portolan_runtime::Store;
 
-use crate::endpoint_slices::{Observed, SliceContent};
 use crate::plan::{Content, Plan};
-use crate::{endpoint_slices, endpoints};
+use crate::slices::SliceContent;
+use crate::{endpoint_slices, endpoints, mirroring};
 
 /// A controller, to a worker.
 pub(super) trait Planner: Copy + Send + Sync + 'static {
     /// What it writes.
     type Content: Content;
+    /// Kind of the object of the Service's name that Events are about.
+    type Subject: Watched;
     /// Name in metrics and logs.
     const NAME: &'static str;
     /// Reasons of Events about writes that failed: create, then update and delete. Upstream's.
@@ -37,8 +39,13 @@ pub(super) struct EndpointsOf;
 #[derive(Clone, Copy)]
 pub(super) struct EndpointSlicesOf;
 
+/// Keeps EndpointSlices that repeat Endpoints.
+#[derive(Clone, Copy)]
+pub(super) struct MirroredSlicesOf;
+
 impl Planner for EndpointsOf {
     type Content = Vec<Subset>;
+    type Subject = Service;
     const NAME: &'static str = "endpoints";
     const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
 
@@ -57,6 +64,7 @@ impl Planner for EndpointsOf {
 
 impl Planner for EndpointSlicesOf {
     type Content = SliceContent;
+    type Subject = Service;
     const NAME: &'static str = "endpointslices";
     const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
 
@@ -76,17 +84,44 @@ impl Planner for EndpointSlicesOf {
             };
             nodes = names.filter_map(node).collect();
         }
-        let taken =
-            |slice: &str| store.read().slices.get(&ObjectName::new(name.namespace.clone(), slice)).is_some();
-        let plan = endpoint_slices::plan(&Observed {
+        let plan = endpoint_slices::plan(&endpoint_slices::Observed {
             name,
             service: service.as_deref(),
             pods: pods.iter().map(AsRef::as_ref).collect(),
             slices: slices.iter().map(AsRef::as_ref).collect(),
             node: &|name| nodes.get(name).map(AsRef::as_ref),
-            taken: &taken,
+            taken: &taken(store, name),
         });
         let stored = slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();
         Planned { plan, stored }
     }
+}
+
+impl Planner for MirroredSlicesOf {
+    type Content = SliceContent;
+    type Subject = Endpoints;
+    const NAME: &'static str = "mirroring";
+    const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
+
+    fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
+        let (service, endpoints, slices) = {
+            let state = store.read();
+            let slices: Vec<Arc<EndpointSlice>> = state.slices_of(name).cloned().collect();
+            (state.services.get(name).cloned(), state.endpoints.get(name).cloned(), slices)
+        };
+        let plan = mirroring::plan(&mirroring::Observed {
+            name,
+            service: service.as_deref(),
+            endpoints: endpoints.as_deref(),
+            slices: slices.iter().map(AsRef::as_ref).collect(),
+            taken: &taken(store, name),
+        });
+        let stored = slices.into_iter().filter(|slice| mirroring::decided_here(slice)).collect();
+        Planned { plan, stored }
+    }
+}
+
+/// Whether a slice of that name exists in the namespace of a Service.
+fn taken<'a>(store: &'a Store, service: &'a ObjectName) -> impl Fn(&str) -> bool + 'a {
+    |slice| store.read().slices.get(&ObjectName::new(service.namespace.clone(), slice)).is_some()
 }

@@ -1,14 +1,16 @@
-//! Parts of Services that plans had to set aside, reported once per change.
+//! Parts of Services and Endpoints that plans had to set aside, reported once per change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use portolan_core::{Kind, ObjectName, Problem};
+use portolan_core::ObjectName;
 use portolan_runtime::{Admin, EventType, Recorder, Reference};
 use prometheus_client::metrics::gauge::Gauge;
 use tracing::warn;
 
-type Known = HashMap<(&'static str, ObjectName), Vec<Problem>>;
+use crate::plan::Note;
+
+type Known = HashMap<(&'static str, ObjectName), Vec<Note>>;
 
 #[derive(Clone)]
 pub(super) struct SetAside {
@@ -21,7 +23,7 @@ impl SetAside {
     pub(super) fn new(admin: &Admin, recorder: Recorder) -> Self {
         let services = Gauge::default();
         admin.register(|registry| {
-            let help = "Services, per controller, with labels that cannot be copied";
+            let help = "Services, per controller, with parts that cannot be used";
             registry.register("portolan_controller_set_aside", help, services.clone());
         });
         Self { recorder, known: Arc::default(), services }
@@ -32,32 +34,25 @@ impl SetAside {
         &self,
         controller: &'static str,
         service: &ObjectName,
-        uid: Option<&Arc<str>>,
-        problems: &[Problem],
+        subject: Option<&Reference>,
+        notes: &[Note],
     ) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (controller, service.clone());
         let before = known.get(&key).map_or(&[][..], Vec::as_slice);
-        if before == problems {
+        if before == notes {
             return;
         }
-        for problem in problems.iter().filter(|problem| !before.contains(problem)) {
-            warn!(controller, %service, field = %problem.field, reason = %problem.reason, "part of a Service is set aside");
-            if let Some(uid) = uid {
-                let reference = Reference::of(Kind::Service, service.clone(), uid.clone());
-                self.recorder.record(
-                    &reference,
-                    EventType::Warning,
-                    "Malformed",
-                    "SetAside",
-                    &problem.to_string(),
-                );
+        for note in notes.iter().filter(|note| !before.contains(note)) {
+            warn!(controller, %service, reason = note.reason, note = note.text, "part of an object is set aside");
+            if let Some(subject) = subject {
+                self.recorder.record(subject, EventType::Warning, note.reason, "SetAside", &note.text);
             }
         }
-        if problems.is_empty() {
+        if notes.is_empty() {
             known.remove(&key);
         } else {
-            known.insert(key, problems.to_vec());
+            known.insert(key, notes.to_vec());
         }
         self.services.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
     }

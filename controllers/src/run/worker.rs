@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use portolan_core::{Kind, ObjectName};
+use portolan_core::{ObjectName, Watched};
 use portolan_runtime::{EventType, Leadership, Queue, Recorder, Reference, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -104,15 +104,15 @@ impl Shared {
         service: &ObjectName,
     ) -> Result<Option<Duration>, WriteError> {
         let Planned { plan, stored } = planner.plan(&self.store, service);
-        let uid = self.uid(service);
-        self.set_aside.report(P::NAME, service, uid.as_ref(), &plan.problems);
+        let subject = self.subject::<P>(service);
+        self.set_aside.report(P::NAME, service, subject.as_ref(), &plan.notes);
         match &self.outcome {
             Outcome::Write(writer) => {
                 self.carry_out::<P>(writer, service, &plan).await?;
                 Ok(None)
             }
             Outcome::Compare(comparison) => {
-                Ok(comparison.take(P::NAME, service, uid.as_ref(), differences(&plan, &stored)))
+                Ok(comparison.take(P::NAME, service, subject.as_ref(), differences(&plan, &stored)))
             }
         }
     }
@@ -147,16 +147,18 @@ impl Shared {
             return;
         }
         warn!(controller = P::NAME, %service, %write, %error, "cannot write");
-        if let Some(uid) = self.uid(service) {
+        if let Some(subject) = self.subject::<P>(service) {
             let reason = P::REASONS[usize::from(write.operation() != "create")];
-            let reference = Reference::of(Kind::Service, service.clone(), uid);
             let text = format!("{} {}: {error}", write.operation(), write.name());
-            self.recorder.record(&reference, EventType::Warning, reason, "Write", &text);
+            self.recorder.record(&subject, EventType::Warning, reason, "Write", &text);
         }
     }
 
-    fn uid(&self, service: &ObjectName) -> Option<std::sync::Arc<str>> {
-        self.store.read().services.get(service).map(|service| service.meta.uid.clone())
+    /// The object that Events are about, if it is there.
+    fn subject<P: Planner>(&self, name: &ObjectName) -> Option<Reference> {
+        let state = self.store.read();
+        let meta = P::Subject::table(&state).get(name)?.meta();
+        Some(Reference::of(P::Subject::KIND, name.clone(), meta.uid.clone()))
     }
 }
 

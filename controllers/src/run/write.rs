@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
-use portolan_core::{Event, ObjectName, Watched};
+use portolan_core::{Event, Kind, ObjectName, Watched};
 use portolan_runtime::{Leadership, Store, explain};
 use serde::Deserialize;
 use tracing::debug;
@@ -76,8 +76,8 @@ impl Writer {
         service: &ObjectName,
         write: &Write<C>,
     ) -> Result<(), WriteError> {
-        if let Write::Delete { because: Because::ServiceGone, .. } = write {
-            self.confirm_gone(service).await?;
+        if let Write::Delete { because: Because::Gone(kind), .. } = write {
+            self.confirm_gone(*kind, service).await?;
         }
         let kind = C::Object::KIND;
         let name = write.name();
@@ -131,10 +131,10 @@ impl Writer {
         }
     }
 
-    /// Asks whether a Service that is not in the State is gone: a view that lags must not remove the
-    /// endpoints of a Service that is there.
-    async fn confirm_gone(&self, service: &ObjectName) -> Result<(), WriteError> {
-        let uri = format!("/api/v1/namespaces/{}/services/{}", service.namespace, service.name);
+    /// Asks whether an object of the core group that is not in the State is gone: a view that lags must not
+    /// remove the endpoints of one that is there.
+    async fn confirm_gone(&self, kind: Kind, name: &ObjectName) -> Result<(), WriteError> {
+        let uri = format!("/api/v1/namespaces/{}/{}/{}", name.namespace, kind.plural(), name.name);
         let (status, body) = self.send(Method::GET, &uri, "application/json", Vec::new()).await?;
         match status {
             StatusCode::NOT_FOUND => Ok(()),

@@ -116,6 +116,10 @@ impl World {
     }
 
     fn feed(&self, service_words: &str, pods: &[&str]) {
+        self.feed_with(service_words, pods, None);
+    }
+
+    fn feed_with(&self, service_words: &str, pods: &[&str], endpoints: Option<Endpoints>) {
         let applied = |words: &&str| Event::Applied(pod(words));
         self.store.apply::<Node>([Event::ListBegins, Event::Applied(node("n1", None)), Event::ListEnds]);
         self.store.apply::<Pod>(
@@ -127,7 +131,8 @@ impl World {
             Event::ListEnds,
         ]);
         self.store.apply::<EndpointSlice>([Event::ListBegins, Event::ListEnds]);
-        self.store.apply::<Endpoints>([Event::ListBegins, Event::ListEnds]);
+        let endpoints = endpoints.map(Event::Applied);
+        self.store.apply([Event::ListBegins].into_iter().chain(endpoints).chain([Event::ListEnds]));
     }
 
     /// Addresses in Endpoints and slices, as soon as both are `want`.
@@ -204,6 +209,34 @@ async fn a_label_that_cannot_be_copied_is_reported_and_the_rest_goes_on() {
     let server = world.stop().await;
     assert_eq!(server.events[0]["reason"], "Malformed");
     assert!(server.events[0]["note"].as_str().unwrap().starts_with("metadata.labels[long]: "));
+}
+
+#[tokio::test]
+async fn endpoints_made_by_hand_are_mirrored_and_what_is_left_out_is_told_on_them() {
+    let world = World::start(&[], Leadership::always());
+    let endpoints = json!({
+        "metadata": {"namespace": "shop", "name": "web", "uid": "uid-endpoints", "resourceVersion": "5"},
+        "subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": "nowhere"}], "ports": [{"port": 80}]}],
+    });
+    world.feed_with("v4 :80 no-selector", &[], Some(serde_json::from_value(endpoints).unwrap()));
+    for _ in 0..500 {
+        if world.addresses()[1] == ["10.0.0.1"] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.store.apply([Event::<Service>::Deleted(ObjectName::new("shop", "web"), 9)]);
+    for _ in 0..500 {
+        if world.addresses()[1].is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let server = world.stop().await;
+    assert_eq!((server.writes, server.objects.len()), (2, 0), "made, and removed with the Service");
+    assert_eq!(server.events[0]["reason"], "InvalidIPAddress");
+    assert_eq!(server.events[0]["regarding"]["uid"], "uid-endpoints");
+    assert_eq!(server.events.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,20 +141,23 @@ async fn a_deletion_carries_what_was_seen_and_may_take_its_time() {
 }
 
 #[tokio::test]
-async fn what_a_missing_service_leaves_is_removed_only_if_the_api_says_so_too() {
+async fn what_a_missing_object_leaves_is_removed_only_if_the_api_says_so_too() {
     let by_method = |get: u16| {
         move |request: &Request<Body>| answer(if request.method() == Method::GET { get } else { 200 }, "{}")
     };
     let (writer, requests) = server(by_method(200));
     hold(&writer, 5);
-    assert_eq!(carry_out(&writer, &delete(Because::ServiceGone)).await, Err(WriteError::Stale));
+    assert_eq!(carry_out(&writer, &delete(Because::Gone(Kind::Service))).await, Err(WriteError::Stale));
     assert_eq!(requests.lock().unwrap().len(), 1);
     let (writer, requests) = server(by_method(404));
     hold(&writer, 5);
-    carry_out(&writer, &delete(Because::ServiceGone)).await.unwrap();
+    carry_out(&writer, &delete(Because::Gone(Kind::Service))).await.unwrap();
     let lines: Vec<_> = requests.lock().unwrap().iter().map(|(line, _)| line.clone()).collect();
     assert_eq!(
         lines,
         ["GET /api/v1/namespaces/shop/services/web", "DELETE /api/v1/namespaces/shop/endpoints/web"]
     );
+    let (writer, requests) = server(by_method(200));
+    assert_eq!(carry_out(&writer, &delete(Because::Gone(Kind::Endpoints))).await, Err(WriteError::Stale));
+    assert_eq!(requests.lock().unwrap()[0].0, "GET /api/v1/namespaces/shop/endpoints/web");
 }

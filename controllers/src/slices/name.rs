@@ -1,6 +1,6 @@
 //! Names of new slices.
 
-use portolan_core::{EndpointPort, IpFamily, Service};
+use portolan_core::{EndpointPort, IpFamily, Meta};
 
 /// Characters of the hash: no vowels, so that it spells no words, and nothing that looks alike.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -8,14 +8,15 @@ const HASH_LENGTH: usize = 10;
 /// A name as long as a DNS label can be.
 const LONGEST: usize = 63;
 
-/// Name of the `ordinal`th slice of a Service, family and set of ports.
+/// Name of the `ordinal`th slice that an object (a Service, or Endpoints) has for a family and a set of
+/// ports.
 ///
-/// Differs from upstream: the name of a new slice follows from the Service, the family and the ports;
+/// Differs from upstream: the name of a new slice follows from its owner, the family and the ports;
 /// kube-controller-manager lets the API server draw a random suffix. Of two writers that both think that
 /// the slice is missing, one gets "already exists" instead of making a duplicate (kubernetes#100033).
-pub(super) fn name(service: &Service, family: IpFamily, ports: &[EndpointPort], ordinal: usize) -> String {
+pub(super) fn name(owner: &Meta, family: IpFamily, ports: &[EndpointPort], ordinal: usize) -> String {
     let mut hash = Hash::new();
-    hash.field(service.meta.uid.as_bytes());
+    hash.field(owner.uid.as_bytes());
     hash.field(family.to_string().as_bytes());
     for port in ports {
         hash.field(port.name.as_bytes());
@@ -24,7 +25,7 @@ pub(super) fn name(service: &Service, family: IpFamily, ports: &[EndpointPort], 
         hash.field(port.app_protocol.as_deref().unwrap_or_default().as_bytes());
     }
     hash.field(&(ordinal as u64).to_be_bytes());
-    let stem = &service.meta.name[..service.meta.name.len().min(LONGEST - HASH_LENGTH - 1)];
+    let stem = &owner.name[..owner.name.len().min(LONGEST - HASH_LENGTH - 1)];
     format!("{}-{}", stem.trim_end_matches(['-', '.']), hash.finish())
 }
 
@@ -60,23 +61,20 @@ impl Hash {
 mod tests {
     use super::*;
 
-    fn service(name: &str, uid: &str) -> Service {
-        let mut service = Service::default();
-        service.meta.name = name.into();
-        service.meta.uid = uid.into();
-        service
+    fn owner(name: &str, uid: &str) -> Meta {
+        Meta { name: name.into(), uid: uid.into(), ..Meta::default() }
     }
 
     #[test]
     fn a_name_is_the_same_for_ever() {
         let port = EndpointPort { port: 80, ..EndpointPort::default() };
-        assert_eq!(name(&service("web", "u"), IpFamily::V4, &[port], 0), "web-99f9xmpd9q");
+        assert_eq!(name(&owner("web", "u"), IpFamily::V4, &[port], 0), "web-99f9xmpd9q");
     }
 
     #[test]
     fn everything_that_tells_slices_apart_is_in_the_name() {
         let port = |port| EndpointPort { port, ..EndpointPort::default() };
-        let (web, again) = (service("web", "u"), service("web", "v"));
+        let (web, again) = (owner("web", "u"), owner("web", "v"));
         let names = [
             name(&web, IpFamily::V4, &[port(80)], 0),
             name(&web, IpFamily::V4, &[port(80)], 1),
@@ -91,7 +89,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_to_a_dns_label() {
         let long = format!("{}-{}", "a".repeat(51), "b".repeat(11));
-        let name = name(&service(&long, "u"), IpFamily::V4, &[], 0);
+        let name = name(&owner(&long, "u"), IpFamily::V4, &[], 0);
         assert!(name.len() <= 63, "{name}");
         assert!(name.starts_with(&format!("{}-", "a".repeat(51))), "{name}");
         assert!(!name.contains("--"), "{name}");

@@ -1,0 +1,10 @@
+//! What the controllers that write EndpointSlices (discovery.k8s.io/v1) share: what a slice says, its
+//! name, and the write that makes a stored slice say it.
+
+mod content;
+mod draft;
+mod name;
+
+pub use content::SliceContent;
+pub(crate) use content::{PortKey, port_key};
+pub(crate) use draft::{Annotations, Drafts, Head, is_owned};
