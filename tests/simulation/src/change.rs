@@ -24,7 +24,8 @@ pub(crate) fn make(store: &mut Store, random: &mut Random, now: Timestamp) -> St
         14..26 => change.update_service(),
         26..31 => change.delete_service(),
         31..50 => change.create_pod(),
-        50..68 => change.flip_readiness(),
+        50..62 => change.flip_readiness(),
+        62..68 => change.endpoints(),
         68..74 => change.relabel_pod(),
         74..84 => change.end_pod(),
         84..90 => change.node(),
@@ -108,8 +109,9 @@ impl Change<'_> {
 
     fn update_service(&mut self) -> String {
         let Some((name, service)) = self.one_of(Kind::Service) else { return String::new() };
-        let patch = match self.random.below(6) {
-            0 => json!({"spec": {"selector": {"app": self.pick(&APPS)}}}),
+        let patch = match self.random.below(8) {
+            0 | 6 => json!({"spec": {"selector": {"app": self.pick(&APPS)}}}),
+            7 => json!({"spec": {"selector": null}}),
             1 => json!({"spec": {"ports": self.spec()["ports"]}}),
             2 => {
                 json!({"spec": {"publishNotReadyAddresses": service["spec"]["publishNotReadyAddresses"] != true}})
@@ -262,6 +264,58 @@ impl Change<'_> {
         };
         let patched = self.merge(kind, &name, Part::Main, patch);
         told(&format!("somebody edits {noun}"), &name.namespace, &name.name, patched)
+    }
+
+    /// Somebody keeps Endpoints by hand, mostly those of a Service without a selector.
+    fn endpoints(&mut self) -> String {
+        let open: Vec<_> = self
+            .store
+            .iter(Kind::Service)
+            .filter(|(_, service)| service["spec"].get("selector").is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let any = Name::new(self.namespace_name(), self.pick(&SERVICES));
+        let name =
+            if self.random.chance(100) { any } else { self.random.pick(&open).cloned().unwrap_or(any) };
+        let subsets: Vec<_> = (0..self.random.below(3)).map(|_| self.subset()).collect();
+        if self.store.get(Kind::Endpoints, &name).is_err() {
+            let object = json!({"metadata": {"name": *name.name}, "subsets": subsets});
+            let made = self.store.create(Kind::Endpoints, &name.namespace, object, &self.options);
+            return told("creates endpoints", &name.namespace, &name.name, made);
+        }
+        let patch = match self.random.below(8) {
+            0 => {
+                let deleted =
+                    self.store.delete(Kind::Endpoints, &name, &DeleteOptions::default(), &self.options);
+                return format!("deletes endpoints {name}: {}", deleted.is_ok());
+            }
+            1 => json!({"metadata": {"labels": {"team": self.pick(&["x", "y"])}}}),
+            2 => json!({"metadata": {"annotations": {"note": self.pick(&["x", "y"])}}}),
+            3 => {
+                let value = self.pick(&["true", "false"]);
+                json!({"metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": value}}})
+            }
+            _ => json!({"subsets": subsets}),
+        };
+        let patched = self.merge(Kind::Endpoints, &name, Part::Main, patch);
+        told("edits endpoints", &name.namespace, &name.name, patched)
+    }
+
+    fn subset(&mut self) -> Value {
+        let mut lists = [Vec::new(), Vec::new()];
+        for _ in 0..1 + self.random.below(3) {
+            let number = self.random.below(6);
+            let four = self.random.chance(700);
+            let ip = if four { format!("10.8.0.{}", number + 1) } else { format!("fd08::{:x}", number + 1) };
+            lists[usize::from(self.random.chance(200))].push(json!({"ip": ip}));
+        }
+        let ports = match self.random.below(3) {
+            0 => json!([{"port": 80}]),
+            1 => json!([{"name": "p0", "port": 80}, {"name": "p1", "port": 81, "protocol": "UDP"}]),
+            _ => json!([{"name": "p0", "port": 80 + self.random.below(2)}]),
+        };
+        let [ready, not_ready] = lists;
+        json!({"addresses": ready, "notReadyAddresses": not_ready, "ports": ports})
     }
 
     /// More pods than fit into one slice, or their end.

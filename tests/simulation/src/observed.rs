@@ -1,37 +1,45 @@
 //! What the API holds, and how it differs from what it should.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use portolan_api::{Kind, Name, Store};
 use serde_json::Value;
 
-use crate::reference::{Address, Endpoint, Port, Wanted, list, map, text, wanted};
+use crate::reference::{Address, Endpoint, Port, Wanted, list, map, mirrored, text, wanted};
 
 const SERVICE: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
+const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// Endpoints of a slice, and of one that mirrors.
 const MOST_ENDPOINTS: usize = 100;
+const MOST_MIRRORED: usize = 1000;
 
 /// Everything that is not as it should be, one line each.
 pub(crate) fn differences(store: &Store) -> Vec<String> {
     let mut found = Vec::new();
     let wanted = wanted(store);
     for (name, wanted) in &wanted {
-        slices(store, name, wanted, &mut found);
+        slices(store, name, MANAGER, wanted, &mut found);
         endpoints(store, name, wanted, &mut found);
     }
+    let mirrored = mirrored::wanted(store);
+    for (name, wanted) in &mirrored {
+        slices(store, name, MIRRORING, wanted, &mut found);
+    }
     leftovers(store, &mut found);
+    beside_mirrored(store, &mirrored, &mut found);
     found
 }
 
-fn slices(store: &Store, name: &Name, wanted: &Wanted, found: &mut Vec<String>) {
+fn slices(store: &Store, name: &Name, manager: &str, wanted: &Wanted, found: &mut Vec<String>) {
     let ours = store.iter(Kind::EndpointSlice).map(|(_, slice)| slice).filter(|slice| {
         let labels = map(slice, "/metadata/labels");
         text(slice, "/metadata/namespace") == *name.namespace
             && labels.get(SERVICE).is_some_and(|service| **service == *name.name)
-            && labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+            && labels.get(MANAGED_BY).is_some_and(|of| of == manager)
     });
     let mut seen = BTreeSet::new();
     // An empty slice beside others does no harm and is left, as upstream does: the placeholder, where pods
@@ -42,18 +50,22 @@ fn slices(store: &Store, name: &Name, wanted: &Wanted, found: &mut Vec<String>) 
         let family = text(slice, "/addressType");
         let endpoints = list(slice, "/endpoints");
         families.insert(family.clone());
-        if endpoints.len() > MOST_ENDPOINTS {
+        if endpoints.len() > if manager == MIRRORING { MOST_MIRRORED } else { MOST_ENDPOINTS } {
             found.push(format!("{at} has {} endpoints", endpoints.len()));
         }
         let owner = list(slice, "/metadata/ownerReferences");
         if owner.len() != 1 || text(&owner[0], "/uid") != wanted.uid {
-            found.push(format!("{at} is not owned by the Service {}: {owner:?}", wanted.uid));
+            found.push(format!("{at} is not owned by {}: {owner:?}", wanted.uid));
         }
         let mut labels = map(slice, "/metadata/labels");
         labels.remove(SERVICE);
         labels.remove(MANAGED_BY);
         if labels != wanted.labels {
             found.push(format!("{at} has labels {labels:?}, not {:?}", wanted.labels));
+        }
+        let annotations = map(slice, "/metadata/annotations");
+        if wanted.annotations.as_ref().is_some_and(|wanted| annotations != *wanted) {
+            found.push(format!("{at} has annotations {annotations:?}, not {:?}", wanted.annotations));
         }
         let ports: BTreeSet<Port> = list(slice, "/ports").iter().map(port).collect();
         for endpoint in endpoints {
@@ -150,6 +162,26 @@ fn leftovers(store: &Store, found: &mut Vec<String>) {
         let ours = map(endpoints, "/metadata/labels").contains_key(ENDPOINTS_MANAGED_BY);
         if ours && gone(&name.namespace, &name.name) {
             found.push(format!("Endpoints {name} are left of a Service"));
+        }
+    }
+}
+
+/// Mirrored slices are nowhere else, and slices of a time with a selector are not beside them.
+fn beside_mirrored(store: &Store, mirrored: &BTreeMap<Name, Wanted>, found: &mut Vec<String>) {
+    for (name, slice) in store.iter(Kind::EndpointSlice) {
+        let labels = map(slice, "/metadata/labels");
+        let Some(service) = labels.get(SERVICE) else { continue };
+        let wanted = mirrored.get(&Name::new(&name.namespace, service));
+        match labels.get(MANAGED_BY).map(String::as_str) {
+            Some(MIRRORING) if wanted.is_none() => {
+                found.push(format!("slice {name} mirrors what is not to be mirrored"));
+            }
+            Some(MANAGER)
+                if wanted.is_some_and(|wanted| wanted.families.contains(&text(slice, "/addressType"))) =>
+            {
+                found.push(format!("slice {name} stays beside mirrored ones"));
+            }
+            _ => {}
         }
     }
 }

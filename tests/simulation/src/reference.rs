@@ -1,6 +1,8 @@
 //! What Endpoints and EndpointSlices should say, worked out slowly from the objects as JSON. It shares no
 //! code with the controllers; its rules are those of `research/controllers.md` 1.1 and 1.2.
 
+pub(crate) mod mirrored;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -41,6 +43,8 @@ pub(crate) struct Address {
 pub(crate) struct Wanted {
     pub(crate) uid: String,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Of slices, if these and no others are wanted.
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
     pub(crate) families: BTreeSet<String>,
     pub(crate) endpoints: BTreeSet<Endpoint>,
     pub(crate) addresses: BTreeSet<Address>,
