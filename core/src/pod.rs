@@ -46,6 +46,14 @@ impl Pod {
         pool.texts(self.ports.iter_mut().map(|port| &mut port.name));
     }
 
+    /// Whether nothing that is kept of it differs, but for the version of the object.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let (version, generation) = (other.meta.resource_version, other.meta.generation);
+        let mut aligned = self.clone();
+        (aligned.meta.resource_version, aligned.meta.generation) = (version, generation);
+        aligned == *other
+    }
+
     /// First usable address of a family.
     pub fn ip(&self, family: IpFamily) -> Option<IpAddr> {
         self.ips.iter().copied().find(|ip| IpFamily::of(*ip) == family)

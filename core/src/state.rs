@@ -342,6 +342,10 @@ impl State {
                 self.pods_on.entry(node).or_default().insert(name.clone());
             }
         }
+        // Most updates of a pod, to the end of its termination, are of no matter to any Service.
+        if old.zip(new).is_some_and(|(old, new)| old.same_as(new)) {
+            return;
+        }
         for service in
             old.into_iter().flat_map(|pod| self.selectors.matching(&name.namespace, &pod.meta.labels))
         {

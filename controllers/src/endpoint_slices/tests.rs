@@ -10,6 +10,7 @@ use crate::plan::{Because, Plan, Write};
 use crate::slices::SliceContent;
 use crate::testing::{carry_out, node, pod, second, service};
 
+mod contract;
 mod packing;
 mod topology;
 mod walk;

@@ -112,3 +112,92 @@ pub(super) fn truncate(subsets: &mut Vec<Subset>, capacity: usize, held: &[Subse
     subsets.retain(|subset| !subset.addresses.is_empty() || !subset.not_ready_addresses.is_empty());
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::TargetRef;
+
+    use super::*;
+
+    /// Subsets are separated by `|`; each has ports, `:`, and addresses, with `!` before those that are not
+    /// ready and `/UID` behind those that refer to something.
+    fn read(text: &str) -> Vec<Subset> {
+        let address = |word: &str| {
+            let (ip, uid) = word.split_once('/').unwrap_or((word, ""));
+            let target = TargetRef { uid: uid.into(), ..TargetRef::default() };
+            EndpointAddress {
+                ip: ip.parse().unwrap(),
+                hostname: None,
+                node_name: None,
+                target_ref: (!uid.is_empty()).then_some(target),
+            }
+        };
+        let subset = |text: &str| {
+            let (ports, addresses) = text.split_once(':').unwrap();
+            let port = |word: &str| EndpointsPort { port: word.parse().unwrap(), ..EndpointsPort::default() };
+            let (not_ready, ready): (Vec<_>, Vec<_>) =
+                addresses.split_whitespace().partition(|word| word.starts_with('!'));
+            Subset {
+                addresses: ready.into_iter().map(address).collect(),
+                not_ready_addresses: not_ready.into_iter().map(|word| address(&word[1..])).collect(),
+                ports: ports.split_whitespace().map(port).collect(),
+            }
+        };
+        text.split('|').filter(|text| !text.trim().is_empty()).map(subset).collect()
+    }
+
+    fn write(subsets: &[Subset]) -> String {
+        let address = |mark: &str, address: &EndpointAddress| match &address.target_ref {
+            Some(target) => format!(" {mark}{}/{}", address.ip, target.uid),
+            None => format!(" {mark}{}", address.ip),
+        };
+        let subset = |subset: &Subset| {
+            let ports: Vec<_> = subset.ports.iter().map(|port| port.port.to_string()).collect();
+            let ready: String = subset.addresses.iter().map(|ready| address("", ready)).collect();
+            let not: String = subset.not_ready_addresses.iter().map(|ready| address("!", ready)).collect();
+            format!("{}:{ready}{not}", ports.join(" "))
+        };
+        let mut texts: Vec<_> = subsets.iter().map(subset).collect();
+        texts.sort();
+        texts.join(" | ")
+    }
+
+    #[test]
+    fn all_shapes_have_one_canonical_form() {
+        for (given, want) in [
+            ("", ""),
+            ("80:", ""),
+            (":", ""),
+            (": 1.1.1.1", ": 1.1.1.1"),
+            (": !1.1.1.1", ": !1.1.1.1"),
+            ("80: 1.1.1.1", "80: 1.1.1.1"),
+            ("80: !1.1.1.1", "80: !1.1.1.1"),
+            ("81 80: 1.1.1.1", "80 81: 1.1.1.1"),
+            ("80: 1.1.1.2 1.1.1.1", "80: 1.1.1.1 1.1.1.2"),
+            ("80: 1.1.1.1 1.1.1.1", "80: 1.1.1.1"),
+            ("80 80: 1.1.1.1", "80: 1.1.1.1"),
+            // One address for several objects is several; for the same one it is one.
+            ("80: 1.1.1.1/a 1.1.1.1/b", "80: 1.1.1.1/a 1.1.1.1/b"),
+            ("80: 1.1.1.1/a 1.1.1.1/a", "80: 1.1.1.1/a"),
+            ("80: 1.1.1.1/a 1.1.1.1", "80: 1.1.1.1 1.1.1.1/a"),
+            ("80: 1.1.1.1/a !1.1.1.1/b", "80: 1.1.1.1/a !1.1.1.1/b"),
+            // Not ready wins, whichever comes first.
+            ("80: 1.1.1.1 !1.1.1.1", "80: !1.1.1.1"),
+            ("80: !1.1.1.1 | 80: 1.1.1.1", "80: !1.1.1.1"),
+            ("80: 1.1.1.1 | 80: !1.1.1.1", "80: !1.1.1.1"),
+            // The same addresses: one subset. The same ports: too.
+            ("80: 1.1.1.1 | 81: 1.1.1.1", "80 81: 1.1.1.1"),
+            ("80: 1.1.1.1 | 80: 1.1.1.2", "80: 1.1.1.1 1.1.1.2"),
+            ("80: 1.1.1.1 | 81: 1.1.1.2", "80: 1.1.1.1 | 81: 1.1.1.2"),
+            ("80: 1.1.1.1 | 81: !1.1.1.1", "80: 1.1.1.1 | 81: !1.1.1.1"),
+            ("80 81: 1.1.1.1 | 80: 1.1.1.2", "80: 1.1.1.1 1.1.1.2 | 81: 1.1.1.1"),
+            ("80: 1.1.1.1 | 81: 1.1.1.1 1.1.1.2 | 80: 1.1.1.2", "80 81: 1.1.1.1 1.1.1.2"),
+            (": 1.1.1.1 | 80: 1.1.1.2", "80: 1.1.1.2 | : 1.1.1.1"),
+            ("80: 1.1.1.1 fd00::1", "80: 1.1.1.1 fd00::1"),
+        ] {
+            let canonical = canonical(&read(given));
+            assert_eq!(write(&canonical), want, "{given:?}");
+            assert_eq!(super::canonical(&canonical), canonical, "{given:?}: again");
+        }
+    }
+}

@@ -4,6 +4,8 @@ use super::{CAPACITY, plan};
 use crate::plan::{Because, Plan, Write};
 use crate::testing::{pod, second, service};
 
+mod existing;
+
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";

@@ -57,6 +57,48 @@ fn a_pod_nobody_selects_touches_no_service() {
 }
 
 #[test]
+fn an_empty_selector_selects_every_pod_of_the_namespace_and_none_selects_nothing() {
+    let mut state = State::default();
+    let mut all = service("s", "a");
+    all.selector = Some(Default::default());
+    apply(&mut state, [Event::Applied(pod("p1", "a", "x"))]);
+    apply(&mut state, [Event::Applied(all.clone())]);
+    let mut elsewhere = pod("p3", "a", "x");
+    elsewhere.meta.namespace = "other".into();
+    apply(&mut state, [Event::Applied(pod("p2", "b", "x")), Event::Applied(elsewhere)]);
+    assert_eq!(members(&state, "s"), ["p1", "p2"]);
+    all.selector = None;
+    apply(&mut state, [Event::Applied(all)]);
+    assert!(members(&state, "s").is_empty());
+    assert!(apply(&mut state, [Event::Applied(pod("p4", "a", "x"))]).touched_services().is_empty());
+}
+
+/// kube-controller-manager compares the deletion's time by its place in memory, so that each update of a pod
+/// that ends is a change to it; and takes no notice of the phase, so that a pod that has failed stays.
+#[test]
+fn only_what_decides_about_endpoints_touches_services() {
+    let read = |version: u64, rest: &str| -> Pod {
+        serde_json::from_str(&format!(
+            r#"{{"metadata": {{"namespace": "n", "name": "p", "labels": {{"app": "a"}}, "resourceVersion": "{version}",
+                "generation": {version}, "annotations": {{"seen": "{version}"}}, "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+                "spec": {{"nodeName": "x"}}, "status": {rest}}}"#
+        ))
+        .unwrap()
+    };
+    let running = r#"{"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]}"#;
+    let mut state = State::default();
+    apply(&mut state, [Event::Applied(service("s", "a"))]);
+    let mut touches = |pod: Pod| !apply(&mut state, [Event::Applied(pod)]).touched_services().is_empty();
+    assert!(touches(read(1, running)));
+    assert!(!touches(read(2, running)), "another annotation, version and generation");
+    let other =
+        r#"{"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "message": "ends", "containerStatuses": []}"#;
+    assert!(!touches(read(3, other)), "a status that nobody reads");
+    assert!(touches(read(4, r#"{"phase": "Failed", "podIPs": [{"ip": "10.0.0.1"}]}"#)), "only the phase");
+    assert!(touches(read(5, r#"{"phase": "Failed", "podIPs": [{"ip": "10.0.0.2"}]}"#)), "an address");
+}
+
+#[test]
 fn slices_are_found_by_their_service() {
     let slice = |name: &str, service: &str| -> EndpointSlice {
         serde_json::from_str(&format!(

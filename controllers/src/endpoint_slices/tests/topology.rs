@@ -31,6 +31,51 @@ fn hints_follow_the_traffic_distribution() {
 }
 
 #[test]
+fn the_older_of_two_annotations_wins_and_turns_traffic_distribution_off_only_where_it_says_auto() {
+    let older = "note:service.kubernetes.io/topology-aware-hints";
+    let newer = "note:service.kubernetes.io/topology-mode";
+    for (annotations, hinted) in [
+        (String::new(), true),
+        (format!("{newer}=Auto"), false),
+        (format!("{newer}=auto"), false),
+        (format!("{newer}=Disabled"), true),
+        (format!("{newer}=AUTO"), true),
+        (format!("{older}=auto"), false),
+        (format!("{older}=Disabled {newer}=Auto"), true),
+        (format!("{older}=Auto {newer}=Disabled"), false),
+    ] {
+        let mut cluster =
+            Cluster::new(&format!("v4 :80 prefer=PreferSameZone {annotations}"), &["a 10.0.0.1"]);
+        cluster.settle();
+        assert_eq!(!cluster.only().endpoints[0].hints.is_empty(), hinted, "{annotations}");
+    }
+}
+
+#[test]
+fn hints_that_are_wrong_are_put_right_and_others_left() {
+    let pods = ["a 10.0.0.1", "b 10.0.0.2 node=n2", "c 10.0.0.3 unready"];
+    let mut cluster = Cluster::new("v4 :80 prefer=PreferSameNode", &pods);
+    cluster.nodes.insert("n2".to_owned(), node("n2", None));
+    cluster.settle();
+    let hints = |cluster: &Cluster, index: usize| {
+        let hints = &cluster.only().endpoints[index].hints;
+        (hints.zones.iter().map(ToString::to_string).collect::<String>(), hints.nodes.len())
+    };
+    assert_eq!(hints(&cluster, 0), ("z1".to_owned(), 1));
+    assert_eq!(hints(&cluster, 1), (String::new(), 1), "a node without a zone");
+    assert_eq!(hints(&cluster, 2), (String::new(), 0), "one that is not ready");
+    let slice = cluster.slices.values_mut().next().unwrap();
+    slice.endpoints[0].hints.zones = vec!["z9".into()];
+    slice.endpoints[2].hints.zones = vec!["z9".into()];
+    assert_eq!(cluster.settle(), "update");
+    assert_eq!(hints(&cluster, 0), ("z1".to_owned(), 1));
+    assert_eq!(hints(&cluster, 2), ("z9".to_owned(), 0), "that one is left as it is");
+    cluster.service = Some(service("v4 :80"));
+    assert_eq!(cluster.settle(), "update");
+    assert!(cluster.only().endpoints.iter().all(|endpoint| endpoint.hints.is_empty()));
+}
+
+#[test]
 fn a_pod_of_a_missing_node_waits_for_it_unless_published_anyway() {
     let mut cluster = Cluster::new("v4 :80", &["a 10.0.0.1", "b 10.0.0.2 node=n2"]);
     cluster.settle();

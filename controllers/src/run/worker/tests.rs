@@ -178,6 +178,66 @@ async fn changes_are_written_once_and_no_change_is_not_written() {
     assert_eq!(world.stop().await.writes, 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_before_all_that_decides_is_known() {
+    let world = World::start(&[], Leadership::always());
+    world.store.apply::<Pod>([Event::ListBegins, Event::Applied(pod("a 10.0.0.1")), Event::ListEnds]);
+    let service = Event::Applied(service("v4 :80"));
+    world.store.apply::<Service>([Event::ListBegins, service, Event::ListEnds]);
+    world.store.apply::<EndpointSlice>([Event::ListBegins, Event::ListEnds]);
+    world.store.apply::<Endpoints>([Event::ListBegins, Event::ListEnds]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 0, "nodes are not listed yet");
+    world.store.apply::<Node>([Event::ListBegins, Event::Applied(node("n1", None)), Event::ListEnds]);
+    world.reaches(&["10.0.0.1"]).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_changes_at_once_are_few_writes_and_none_is_lost() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &[]);
+    world.reaches(&[]).await;
+    let before = world.server.lock().unwrap().writes;
+    let addresses: Vec<_> = (1..=50).map(|number| format!("10.0.0.{number}")).collect();
+    for (number, address) in addresses.iter().enumerate() {
+        world.store.apply([Event::Applied(pod(&format!("p{number:02} {address} unready")))]);
+        world.store.apply([Event::Applied(pod(&format!("p{number:02} {address}")))]);
+    }
+    let mut wanted: Vec<_> = addresses.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    for _ in 0..500 {
+        let all = world.addresses().map(|mut found| {
+            found.sort();
+            found
+        });
+        if all == [wanted.clone(), wanted.clone()] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let server = world.stop().await;
+    assert!(server.writes - before <= 4, "{} writes for a hundred changes", server.writes - before);
+    let found = server.objects.values().map(|object| object.to_string().matches("10.0.0.").count());
+    assert_eq!(found.collect::<Vec<_>>(), [50, 50]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_removes_is_made_again() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    let names = |server: &Server| server.objects.keys().cloned().collect::<Vec<_>>();
+    let before = names(&world.server.lock().unwrap());
+    world.server.lock().unwrap().objects.clear();
+    let slice = before.iter().find(|path| path.contains("endpointslices")).unwrap();
+    let slice = ObjectName::new("shop", slice.rsplit('/').next().unwrap());
+    world.store.apply([Event::<EndpointSlice>::Deleted(slice, 0)]);
+    world.store.apply([Event::<Endpoints>::Deleted(ObjectName::new("shop", "web"), 0)]);
+    world.reaches(&["10.0.0.1"]).await;
+    assert_eq!(names(&world.stop().await), before, "under the same names");
+}
+
 #[tokio::test]
 async fn a_write_that_fails_is_tried_again() {
     let world = World::start(&[500, 409, 403, 429], Leadership::always());
