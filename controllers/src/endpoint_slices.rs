@@ -11,6 +11,7 @@ mod pack;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 pub(crate) use plan::decided_here;
 pub use plan::{MAX_ENDPOINTS, Observed, plan};

@@ -19,6 +19,7 @@ mod selector;
 mod service;
 mod state;
 mod table;
+mod zone_cpu;
 
 pub use endpoint_slice::{
     AddressType, Conditions, Endpoint, EndpointHints, EndpointPort, EndpointSlice, MANAGED_BY_CONTROLLER,
@@ -41,3 +42,4 @@ pub use service::{
 };
 pub use state::{ChangeSet, Edit, Edits, Kind, State, Watched};
 pub use table::{Event, Table};
+pub use zone_cpu::ZoneCpu;

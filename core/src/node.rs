@@ -23,11 +23,21 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Keys of the node's taints.
     pub taints: Vec<Arc<str>>,
+    /// Whether the condition `Ready` is `True`.
+    pub ready: bool,
+    /// Allocatable CPU, in thousandths of a core; 0 = not said.
+    pub cpu: u64,
     /// Parts that cannot be used.
     pub problems: Vec<Problem>,
 }
 
 impl Node {
+    /// Whether pods that need no special place may run on it: it is ready and no part of the control plane.
+    pub fn is_worker(&self) -> bool {
+        let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+        self.ready && !roles.iter().any(|role| self.meta.labels.contains_key(role))
+    }
+
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
         self.meta.compact(pool);
         self.addresses.shrink_to_fit();
@@ -68,6 +78,24 @@ struct Taint {
 struct Status {
     #[serde(deserialize_with = "or_default")]
     addresses: Vec<Address>,
+    #[serde(deserialize_with = "or_default")]
+    conditions: Vec<Condition>,
+    #[serde(deserialize_with = "or_default")]
+    allocatable: Allocatable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Allocatable {
+    cpu: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,8 +130,66 @@ impl From<Wire> for Node {
                 Err(_) => problems.push(Problem::new("spec.podCIDRs", format!("{cidr:?} is not a CIDR"))),
             }
         }
+        let cpu = wire.status.allocatable.cpu.map_or(0, |text| {
+            thousandths(&text).unwrap_or_else(|| {
+                problems.push(Problem::new(
+                    "status.allocatable[cpu]",
+                    format!("{text:?} is not an amount of CPU"),
+                ));
+                0
+            })
+        });
+        let ready = wire.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        let ready = ready.is_some_and(|condition| condition.status == "True");
         let zone = meta.labels.get(ZONE_LABEL).filter(|zone| !zone.is_empty()).cloned();
         let taints = wire.spec.taints.into_iter().map(|taint| taint.key).collect();
-        Self { meta, zone, addresses, pod_cidrs, taints, problems }
+        Self { meta, zone, addresses, pod_cidrs, taints, ready, cpu, problems }
+    }
+}
+
+/// An amount of CPU as kubelets write it: cores, with decimals or without, or thousandths (`3920m`).
+fn thousandths(text: &str) -> Option<u64> {
+    if let Some(number) = text.strip_suffix('m') {
+        return number.parse().ok();
+    }
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = decimals.chars().chain("000".chars()).take(3).collect();
+    whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(digits.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_cpu_are_read_as_kubelets_write_them() {
+        for (text, want) in [
+            ("4", Some(4000)),
+            ("3920m", Some(3920)),
+            ("0.5", Some(500)),
+            ("1.2345", Some(1234)),
+            ("0", Some(0)),
+            ("", None),
+            ("4k", None),
+            ("-1", None),
+            ("1.x", None),
+        ] {
+            assert_eq!(thousandths(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_ready_and_no_control_plane() {
+        let node = |labels: &str, status: &str| -> Node {
+            serde_json::from_str(&format!(
+                r#"{{"metadata": {{"name": "n", "labels": {labels}}}, "status": {{"allocatable": {{"cpu": "2"}},
+                    "conditions": [{{"type": "MemoryPressure", "status": "True"}}, {{"type": "Ready", "status": "{status}"}}]}}}}"#
+            ))
+            .unwrap()
+        };
+        assert!(node("{}", "True").is_worker());
+        assert!(!node("{}", "Unknown").is_worker());
+        assert!(!node(r#"{"node-role.kubernetes.io/control-plane": ""}"#, "True").is_worker());
+        assert_eq!(node("{}", "True").cpu, 2000);
     }
 }

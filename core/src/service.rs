@@ -79,6 +79,15 @@ impl Service {
     pub fn has_managed_endpoints(&self) -> bool {
         self.selector.is_some() && self.kind != ServiceType::ExternalName
     }
+
+    /// Whether endpoints are to be divided among the zones by their CPU: an annotation's value (the older
+    /// annotation's, if there are both) is `Auto`.
+    pub fn topology_aware(&self) -> bool {
+        let annotation = |key| self.meta.annotations.get(key).map(AsRef::as_ref);
+        let mode = annotation("service.kubernetes.io/topology-aware-hints")
+            .or_else(|| annotation("service.kubernetes.io/topology-mode"));
+        matches!(mode, Some("Auto" | "auto"))
+    }
 }
 
 /// Type of a Service.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::table::Change;
 use crate::{
     EndpointSlice, Endpoints, Event, Meta, Namespace, Node, ObjectName, Pod, Pool, Problem, SelectorIndex,
-    Service, Table,
+    Service, Table, ZoneCpu,
 };
 
 /// A watched kind.
@@ -216,6 +216,15 @@ watched!(
     nodes,
     fn problems(&self) -> &[Problem] {
         &self.problems
+    },
+    fn index(
+        state: &mut State,
+        changes: &mut ChangeSet,
+        _: &ObjectName,
+        old: Option<&Self>,
+        new: Option<&Self>,
+    ) {
+        changes.zone_cpu |= state.zone_cpu.follow(old, new);
     }
 );
 watched!(Namespace, namespaces);
@@ -240,6 +249,8 @@ pub struct State {
     slices_of: Sets,
     pods_in: HashMap<Arc<str>, HashSet<Arc<str>>>,
     pods_on: HashMap<Arc<str>, HashSet<ObjectName>>,
+    zone_cpu: ZoneCpu,
+    topology_aware: BTreeSet<ObjectName>,
     pool: Pool,
     for_readers: bool,
 }
@@ -318,6 +329,16 @@ impl State {
         self.pods_on.get(node).into_iter().flatten().filter_map(|name| self.pods.get(name))
     }
 
+    /// CPU of the zones.
+    pub fn zone_cpu(&self) -> &ZoneCpu {
+        &self.zone_cpu
+    }
+
+    /// Services whose endpoints are divided among the zones by their CPU.
+    pub fn topology_aware(&self) -> impl Iterator<Item = &ObjectName> {
+        self.topology_aware.iter()
+    }
+
     fn index_pod(
         &mut self,
         changes: &mut ChangeSet,
@@ -365,6 +386,11 @@ impl State {
     /// A new selector is the one place where the pods of a namespace are walked: it is a change to all
     /// of them at once, and rare beside changes of pods.
     fn index_service(&mut self, name: &ObjectName, old: Option<&Service>, new: Option<&Service>) {
+        if new.is_some_and(Service::topology_aware) {
+            self.topology_aware.insert(name.clone());
+        } else {
+            self.topology_aware.remove(name);
+        }
         let selector = |service: Option<&Service>| service.and_then(|service| service.selector.clone());
         let (before, after) = (selector(old), selector(new));
         if before == after || self.for_readers {
@@ -481,6 +507,8 @@ pub struct ChangeSet {
     pub namespaces: Edits<Namespace>,
     /// Services one of whose pods changed, came or went.
     pub memberships: HashSet<ObjectName>,
+    /// Whether the CPU of a zone is another one.
+    pub zone_cpu: bool,
 }
 
 impl ChangeSet {
@@ -509,6 +537,7 @@ impl ChangeSet {
         merge(&mut self.nodes, &later.nodes);
         merge(&mut self.namespaces, &later.namespaces);
         self.memberships.extend(later.memberships.iter().cloned());
+        self.zone_cpu |= later.zone_cpu;
     }
 
     /// Services whose spec, pods or slices changed: what a consumer of endpoints looks at again.

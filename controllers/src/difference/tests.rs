@@ -32,6 +32,7 @@ fn slice_plan(service: &Service, pods: &[Pod], slices: &[EndpointSlice]) -> Plan
         pods: pods.iter().collect(),
         slices: slices.iter().collect(),
         node: &|_| Some(&node),
+        zone_cpu: None,
         taken: &|_| false,
     })
 }

@@ -76,16 +76,9 @@ pub(super) enum Distribution {
 }
 
 impl Distribution {
-    /// The distribution that a Service asks for. The annotation for topology aware hints overrides it.
-    ///
-    /// Differs from upstream: for a Service with the annotation for topology aware routing no hints are
-    /// computed (yet), and those that are there are removed, as kube-controller-manager does only where
-    /// it cannot compute them.
+    /// The distribution that a Service asks for. The annotation for topology aware routing overrides it.
     pub(super) fn of(service: &Service) -> Option<Self> {
-        let annotation = |key| service.meta.annotations.get(key).map(AsRef::as_ref);
-        let mode = annotation("service.kubernetes.io/topology-aware-hints")
-            .or_else(|| annotation("service.kubernetes.io/topology-mode"));
-        if matches!(mode, Some("Auto" | "auto")) {
+        if service.topology_aware() {
             return None;
         }
         match service.traffic_distribution.as_deref()? {

@@ -20,14 +20,14 @@ pub(super) struct Packed<'a> {
 
 /// What makes a stored and a wanted endpoint the same one; the rest can be changed in place.
 #[derive(PartialEq, Eq, Hash)]
-struct Identity<'a> {
+pub(super) struct Identity<'a> {
     addresses: &'a [IpAddr],
     hostname: Option<&'a str>,
     target: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Identity<'a> {
-    fn of(endpoint: &'a Endpoint) -> Self {
+    pub(super) fn of(endpoint: &'a Endpoint) -> Self {
         Self {
             addresses: &endpoint.addresses,
             hostname: endpoint.hostname.as_deref(),

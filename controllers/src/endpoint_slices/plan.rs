@@ -12,6 +12,7 @@ use portolan_core::{
 use super::desired::{Distribution, Group, groups};
 use super::leftover;
 use super::pack::{Packed, pack};
+use super::topology;
 use crate::plan::{Because, Note, Plan, Target, Write};
 use crate::slices::{Annotations, Drafts, Head, PortKey, SliceContent, is_owned, port_key};
 use crate::{labels, membership};
@@ -31,6 +32,8 @@ pub struct Observed<'a> {
     pub slices: Vec<&'a EndpointSlice>,
     /// Looks up a node.
     pub node: &'a dyn Fn(&str) -> Option<&'a Node>,
+    /// CPU of the zones; `None` = not all nodes tell theirs.
+    pub zone_cpu: Option<&'a BTreeMap<Arc<str>, u64>>,
     /// Whether a slice of that name exists in the namespace, whoever's it is.
     pub taken: &'a dyn Fn(&str) -> bool,
 }
@@ -53,7 +56,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     }
     let own =
         [(SERVICE_NAME_LABEL, service.meta.name.clone()), (MANAGED_BY_LABEL, MANAGED_BY_CONTROLLER.into())];
-    let (labels, notes) = labels::inherited(service, &[SERVICE_NAME_LABEL, MANAGED_BY_LABEL], &own);
+    let (labels, mut notes) = labels::inherited(service, &[SERVICE_NAME_LABEL, MANAGED_BY_LABEL], &own);
     let families = membership::families(service);
     let distribution = Distribution::of(service);
 
@@ -66,11 +69,20 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     let mut doomed: Vec<&EndpointSlice> = foreign.into_iter().chain(other_type).collect();
     let mut published: HashSet<Arc<str>> = HashSet::new();
     for family in families {
-        let groups = groups(service, family, &observed.pods, observed.node, distribution);
+        let slices = wanted_type.iter().copied().filter(|slice| slice.address_type.family() == Some(family));
+        let slices: Vec<_> = slices.collect();
+        let mut groups = groups(service, family, &observed.pods, observed.node, distribution);
+        if service.topology_aware() {
+            let endpoints = groups.values_mut().flat_map(|group| &mut group.endpoints);
+            let hinted = topology::hint(endpoints, &slices, observed.zone_cpu);
+            notes.extend(hinted.err().map(|why| Note {
+                reason: "TopologyAwareHintsDisabled",
+                text: format!("no hints for topology aware routing, {family}: {why}"),
+            }));
+        }
         let endpoints = groups.values().flat_map(|group| &group.endpoints);
         published.extend(endpoints.filter_map(|endpoint| Some(endpoint.target_ref.as_ref()?.uid.clone())));
-        let slices = wanted_type.iter().copied().filter(|slice| slice.address_type.family() == Some(family));
-        doomed.extend(builder.family(family, groups, slices.collect(), distribution.is_some()));
+        doomed.extend(builder.family(family, groups, slices, distribution.is_some()));
     }
     let time = trigger(observed, &builder.drafts);
     let head = Head { owner_kind: "Service", labels: &labels, annotations: Annotations::Trigger(time) };

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use portolan_core::{
     Endpoint, EndpointSlice, HEADLESS_LABEL, Kind, MANAGED_BY_CONTROLLER, MANAGED_BY_LABEL, Node, ObjectName,
@@ -23,6 +24,7 @@ struct Cluster {
     pods: BTreeMap<String, Pod>,
     nodes: BTreeMap<String, Node>,
     slices: BTreeMap<String, EndpointSlice>,
+    zone_cpu: Option<BTreeMap<Arc<str>, u64>>,
 }
 
 impl Cluster {
@@ -32,6 +34,7 @@ impl Cluster {
             pods: BTreeMap::new(),
             nodes: BTreeMap::from([("n1".to_owned(), node("n1", Some("z1")))]),
             slices: BTreeMap::new(),
+            zone_cpu: None,
         };
         for words in pods {
             cluster.pod(words);
@@ -51,6 +54,7 @@ impl Cluster {
             pods: self.pods.values().collect(),
             slices: self.slices.values().filter(|slice| slice.service().is_some()).collect(),
             node: &|name| self.nodes.get(name),
+            zone_cpu: self.zone_cpu.as_ref(),
             taken: &|name| self.slices.contains_key(name),
         })
     }

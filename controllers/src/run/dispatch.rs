@@ -81,7 +81,8 @@ impl Queues {
 struct Touched {
     /// The Service or one of its pods.
     inputs: HashSet<ObjectName>,
-    /// A node that one of its pods is on came, went or moved to another zone. Only slices tell zones.
+    /// A node that one of its pods is on came, went or moved to another zone, or its endpoints are divided
+    /// by the zones' CPU and that changed. Only slices tell zones.
     on_nodes: HashSet<ObjectName>,
     /// One of its slices.
     slices: HashSet<ObjectName>,
@@ -107,7 +108,8 @@ fn touched(changes: &ChangeSet, state: &State) -> Touched {
         _ => true,
     });
     let pods = moved.flat_map(|(name, _)| state.pods_on(&name.name));
-    let on_nodes = pods.flat_map(|pod| state.services_of(pod)).collect();
+    let aware = state.topology_aware().filter(|_| changes.zone_cpu).cloned();
+    let on_nodes = pods.flat_map(|pod| state.services_of(pod)).chain(aware).collect();
     Touched { inputs, on_nodes, slices, endpoints, to_mirror, slices_to_mirror }
 }
 
@@ -163,6 +165,22 @@ mod tests {
         (endpoints.meta.namespace, endpoints.meta.name) = ("shop".into(), "web".into());
         let changes = apply(&mut state, endpoints);
         assert_eq!(touched(&changes, &state), Touched { endpoints: only("web"), ..Touched::default() });
+    }
+
+    #[test]
+    fn cpu_of_zones_concerns_services_that_ask_for_it() {
+        let mut state = State::default();
+        apply::<Service>(&mut state, service("v4 :80 note:service.kubernetes.io/topology-mode=Auto"));
+        let cpu = |state: &mut State, cpu: u64| {
+            let node = Node { ready: true, cpu, ..node("n1", Some("z")) };
+            let changes = apply::<Node>(state, node);
+            touched(&changes, state).on_nodes
+        };
+        assert_eq!(cpu(&mut state, 1000), only("web"));
+        assert_eq!(cpu(&mut state, 1000), HashSet::new());
+        assert_eq!(cpu(&mut state, 2000), only("web"));
+        apply::<Service>(&mut state, service("v4 :80"));
+        assert_eq!(cpu(&mut state, 3000), HashSet::new());
     }
 
     #[test]

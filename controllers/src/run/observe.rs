@@ -73,6 +73,7 @@ impl Planner for EndpointSlicesOf {
         let pods: Vec<Arc<Pod>>;
         let slices: Vec<Arc<EndpointSlice>>;
         let nodes: HashMap<Arc<str>, Arc<Node>>;
+        let zone_cpu;
         {
             let state = store.read();
             service = state.services.get(name).cloned();
@@ -83,6 +84,10 @@ impl Planner for EndpointSlicesOf {
                 Some((name.clone(), state.nodes.get(&ObjectName::cluster_scoped(name))?.clone()))
             };
             nodes = names.filter_map(node).collect();
+            zone_cpu = service
+                .as_ref()
+                .filter(|service| service.topology_aware())
+                .and_then(|_| state.zone_cpu().known());
         }
         let plan = endpoint_slices::plan(&endpoint_slices::Observed {
             name,
@@ -90,6 +95,7 @@ impl Planner for EndpointSlicesOf {
             pods: pods.iter().map(AsRef::as_ref).collect(),
             slices: slices.iter().map(AsRef::as_ref).collect(),
             node: &|name| nodes.get(name).map(AsRef::as_ref),
+            zone_cpu: zone_cpu.as_ref(),
             taken: &taken(store, name),
         });
         let stored = slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();

@@ -99,6 +99,24 @@ fn only_what_decides_about_endpoints_touches_services() {
 }
 
 #[test]
+fn services_with_the_topology_annotation_are_known_and_so_is_the_zones_cpu() {
+    let mut state = State::default();
+    let mut aware = service("s", "a");
+    aware.meta.annotations.insert("service.kubernetes.io/topology-mode".into(), "Auto".into());
+    apply(&mut state, [Event::Applied(aware), Event::Applied(service("t", "a"))]);
+    assert_eq!(state.topology_aware().collect::<Vec<_>>(), [&ObjectName::new("n", "s")]);
+    apply(&mut state, [Event::Applied(service("s", "a"))]);
+    assert_eq!(state.topology_aware().count(), 0);
+
+    let mut node = Node { zone: Some("z".into()), ready: true, cpu: 1000, ..Node::default() };
+    node.meta.name = "x".into();
+    assert!(apply(&mut state, [Event::Applied(node.clone())]).zone_cpu);
+    assert!(!apply(&mut state, [Event::Applied(node)]).zone_cpu);
+    assert_eq!(state.zone_cpu().known().unwrap().len(), 1);
+    assert!(apply(&mut state, [Event::<Node>::Deleted(ObjectName::new("", "x"), 0)]).zone_cpu);
+}
+
+#[test]
 fn slices_are_found_by_their_service() {
     let slice = |name: &str, service: &str| -> EndpointSlice {
         serde_json::from_str(&format!(

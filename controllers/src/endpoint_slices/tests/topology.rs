@@ -52,6 +52,60 @@ fn the_older_of_two_annotations_wins_and_turns_traffic_distribution_off_only_whe
 }
 
 #[test]
+fn endpoints_of_a_service_that_asks_for_it_are_divided_by_the_zones_cpu() {
+    let pods: Vec<_> =
+        (1..=6).map(|number| format!("p{number} 10.0.0.{number} fd00::{number} node=n1")).collect();
+    let pods: Vec<_> = pods.iter().map(String::as_str).collect();
+    let aware = "note:service.kubernetes.io/topology-mode=Auto";
+    let mut cluster = Cluster::new(&format!("v4 v6 :80 prefer=PreferSameNode {aware}"), &pods);
+    let hints = |cluster: &Cluster| {
+        let of = |slice: &EndpointSlice| {
+            let zones = slice.endpoints.iter().map(|endpoint| match &endpoint.hints.zones[..] {
+                [zone] => zone.to_string(),
+                _ => "-".to_owned(),
+            });
+            zones.collect::<Vec<_>>().join(" ")
+        };
+        let all: Vec<_> = cluster.slices.values().map(of).collect();
+        assert_eq!(all.iter().min(), all.iter().max(), "both families alike");
+        all.into_iter().next().unwrap()
+    };
+    let reasons = |cluster: &Cluster| cluster.plan().notes.iter().map(|note| note.reason).collect::<Vec<_>>();
+    assert_eq!(reasons(&cluster), ["TopologyAwareHintsDisabled"; 2], "nobody knows the zones' CPU");
+    cluster.settle();
+    assert_eq!(hints(&cluster), "- - - - - -");
+
+    let cpu = |text: &str| {
+        text.split(' ')
+            .map(|word| word.split_once('=').unwrap())
+            .map(|(zone, cpu)| (zone.into(), cpu.parse().unwrap()))
+            .collect()
+    };
+    cluster.zone_cpu = Some(cpu("z1=4000 z2=2000"));
+    assert_eq!(reasons(&cluster), [""; 0]);
+    assert_eq!(cluster.settle(), "update update");
+    assert_eq!(hints(&cluster), "z2 z2 z1 z1 z1 z1");
+    cluster.pod("p6 10.0.0.6 fd00::6 unready");
+    assert_eq!(cluster.settle(), "update update");
+    assert_eq!(hints(&cluster), "z2 z2 z1 z1 z1 -", "one that is not ready has none");
+    cluster.pod("p6 10.0.0.6 fd00::6");
+    cluster.settle();
+    cluster.pod("p1 10.0.0.1 fd00::1 uid=again");
+    cluster.settle();
+    assert_eq!(hints(&cluster), "z2 z2 z1 z1 z1 z1", "hints that are good stay");
+    cluster.zone_cpu = Some(cpu("z1=3000 z2=3000"));
+    assert_eq!(cluster.settle(), "update update");
+    assert_eq!(hints(&cluster), "z2 z2 z2 z1 z1 z1");
+    cluster.nodes.insert("n1".to_owned(), node("n1", None));
+    assert_eq!(reasons(&cluster), ["TopologyAwareHintsDisabled"; 2], "an endpoint without a zone");
+    cluster.settle();
+    cluster.nodes.insert("n1".to_owned(), node("n1", Some("z1")));
+    cluster.service = Some(service("v4 v6 :80 prefer=PreferSameZone"));
+    cluster.settle();
+    assert_eq!(hints(&cluster), "z1 z1 z1 z1 z1 z1");
+}
+
+#[test]
 fn hints_that_are_wrong_are_put_right_and_others_left() {
     let pods = ["a 10.0.0.1", "b 10.0.0.2 node=n2", "c 10.0.0.3 unready"];
     let mut cluster = Cluster::new("v4 :80 prefer=PreferSameNode", &pods);

@@ -31,6 +31,7 @@ fn slices_plan(cluster: &Cluster, pods: &[&Pod]) -> Plan<SliceContent> {
         pods: pods.to_vec(),
         slices: cluster.slices.values().collect(),
         node: &|_| Some(&node),
+        zone_cpu: None,
         taken: &|name| cluster.slices.contains_key(name),
     })
 }
