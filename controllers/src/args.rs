@@ -69,7 +69,7 @@ impl Controller {
     pub const ALL: [Self; 3] = [Self::Endpoints, Self::EndpointSlices, Self::Mirroring];
 
     /// Name in `--controllers`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Endpoints => "endpoints",
             Self::EndpointSlices => "endpointslices",

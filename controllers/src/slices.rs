@@ -3,8 +3,10 @@
 
 mod content;
 mod draft;
+mod figures;
 mod name;
 
 pub use content::SliceContent;
 pub(crate) use content::{PortKey, port_key};
 pub(crate) use draft::{Annotations, Drafts, Head, is_owned};
+pub(crate) use figures::{Figures, figures};

@@ -1,19 +1,21 @@
 //! Metrics of the controllers.
 
+mod slices;
+
+use portolan_core::{ObjectName, Service};
 use portolan_runtime::Admin;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::args::Controller;
+use crate::slices::Figures;
+use slices::SliceMetrics;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabel {
-    operation: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,33 +26,28 @@ struct WriteLabels {
 }
 
 /// Counts plans and writes.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Metrics {
-    // Upstream's names do not end in `_total`, which the encoder would add to counters.
+    // Upstream's name does not end in `_total`, which the encoder would add to counters.
     syncs: Family<ResultLabel, Gauge>,
-    changes: Family<OperationLabel, Gauge>,
-    mirrored: Family<OperationLabel, Gauge>,
+    slices: SliceMetrics,
+    mirrored: SliceMetrics,
     writes: Family<WriteLabels, Counter>,
 }
 
 impl Metrics {
     pub(super) fn new(admin: &Admin) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            syncs: Family::default(),
+            slices: SliceMetrics::new(admin, "endpoint_slice_controller"),
+            mirrored: SliceMetrics::new(admin, "endpoint_slice_mirroring_controller"),
+            writes: Family::default(),
+        };
         admin.register(|registry| {
             registry.register(
                 "endpoint_slice_controller_syncs",
                 "Services whose slices were looked at, by how that ended (a count that only grows)",
                 metrics.syncs.clone(),
-            );
-            registry.register(
-                "endpoint_slice_controller_changes",
-                "Slices written (a count that only grows)",
-                metrics.changes.clone(),
-            );
-            registry.register(
-                "endpoint_slice_mirroring_controller_changes",
-                "Slices written that repeat Endpoints (a count that only grows)",
-                metrics.mirrored.clone(),
             );
             registry.register(
                 "portolan_controller_writes",
@@ -62,22 +59,39 @@ impl Metrics {
     }
 
     /// A Service was looked at; `result` is `success`, `stale` or `error`.
-    pub(super) fn synced(&self, controller: &'static str, result: &'static str) {
-        if controller == "endpointslices" {
+    pub(super) fn synced(&self, controller: Controller, result: &'static str) {
+        if controller == Controller::EndpointSlices {
             self.syncs.get_or_create(&ResultLabel { result }).inc();
         }
     }
 
-    /// A write was tried.
-    pub(super) fn wrote(&self, controller: &'static str, operation: &'static str, result: &'static str) {
-        let changes = match controller {
-            "endpointslices" => Some(&self.changes),
-            "mirroring" => Some(&self.mirrored),
-            _ => None,
-        };
-        if let Some(changes) = changes.filter(|_| result == "success") {
-            changes.get_or_create(&OperationLabel { operation }).inc();
+    /// A plan for a Service's slices was carried out.
+    pub(super) fn reached(
+        &self,
+        controller: Controller,
+        name: &ObjectName,
+        service: Option<&Service>,
+        figures: Figures,
+    ) {
+        if let Some(metrics) = self.of(controller) {
+            metrics.synced(name, service, figures);
         }
+    }
+
+    /// A write was tried.
+    pub(super) fn wrote(&self, controller: Controller, operation: &'static str, result: &'static str) {
+        if let Some(metrics) = self.of(controller).filter(|_| result == "success") {
+            metrics.wrote(operation);
+        }
+        let controller = controller.as_str();
         self.writes.get_or_create(&WriteLabels { controller, operation, result }).inc();
+    }
+
+    fn of(&self, controller: Controller) -> Option<&SliceMetrics> {
+        match controller {
+            Controller::Endpoints => None,
+            Controller::EndpointSlices => Some(&self.slices),
+            Controller::Mirroring => Some(&self.mirrored),
+        }
     }
 }

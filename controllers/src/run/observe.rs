@@ -6,8 +6,9 @@ use std::sync::Arc;
 use portolan_core::{EndpointSlice, Endpoints, Node, ObjectName, Pod, Service, Subset, Watched};
 use portolan_runtime::Store;
 
+use crate::args::Controller;
 use crate::plan::{Content, Plan};
-use crate::slices::SliceContent;
+use crate::slices::{Figures, SliceContent, figures};
 use crate::{endpoint_slices, endpoints, mirroring};
 
 /// A controller, to a worker.
@@ -16,8 +17,10 @@ pub(super) trait Planner: Copy + Send + Sync + 'static {
     type Content: Content;
     /// Kind of the object of the Service's name that Events are about.
     type Subject: Watched;
+    /// Which one it is.
+    const CONTROLLER: Controller;
     /// Name in metrics and logs.
-    const NAME: &'static str;
+    const NAME: &'static str = Self::CONTROLLER.as_str();
     /// Reasons of Events about writes that failed: create, then update and delete. Upstream's.
     const REASONS: [&'static str; 2];
 
@@ -29,6 +32,9 @@ pub(super) trait Planner: Copy + Send + Sync + 'static {
 pub(super) struct Planned<C: Content> {
     pub(super) plan: Plan<C>,
     pub(super) stored: Vec<Arc<C::Object>>,
+    /// Of plans for slices: what they mean in numbers.
+    pub(super) figures: Option<Figures>,
+    pub(super) service: Option<Arc<Service>>,
 }
 
 /// Keeps Endpoints.
@@ -46,7 +52,7 @@ pub(super) struct MirroredSlicesOf;
 impl Planner for EndpointsOf {
     type Content = Vec<Subset>;
     type Subject = Service;
-    const NAME: &'static str = "endpoints";
+    const CONTROLLER: Controller = Controller::Endpoints;
     const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
 
     fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
@@ -58,14 +64,14 @@ impl Planner for EndpointsOf {
         };
         let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
         let plan = endpoints::plan(service.as_deref(), &pods, existing.as_deref());
-        Planned { plan, stored: existing.into_iter().collect() }
+        Planned { plan, stored: existing.into_iter().collect(), figures: None, service }
     }
 }
 
 impl Planner for EndpointSlicesOf {
     type Content = SliceContent;
     type Subject = Service;
-    const NAME: &'static str = "endpointslices";
+    const CONTROLLER: Controller = Controller::EndpointSlices;
     const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
 
     fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
@@ -98,15 +104,17 @@ impl Planner for EndpointSlicesOf {
             zone_cpu: zone_cpu.as_ref(),
             taken: &taken(store, name),
         });
-        let stored = slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();
-        Planned { plan, stored }
+        let stored: Vec<_> =
+            slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();
+        let figures = Some(figures(&plan, &stored, endpoint_slices::MAX_ENDPOINTS));
+        Planned { plan, stored, figures, service }
     }
 }
 
 impl Planner for MirroredSlicesOf {
     type Content = SliceContent;
     type Subject = Endpoints;
-    const NAME: &'static str = "mirroring";
+    const CONTROLLER: Controller = Controller::Mirroring;
     const REASONS: [&'static str; 2] = ["FailedToUpdateEndpointSlices"; 2];
 
     fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
@@ -122,8 +130,9 @@ impl Planner for MirroredSlicesOf {
             slices: slices.iter().map(AsRef::as_ref).collect(),
             taken: &taken(store, name),
         });
-        let stored = slices.into_iter().filter(|slice| mirroring::decided_here(slice)).collect();
-        Planned { plan, stored }
+        let stored: Vec<_> = slices.into_iter().filter(|slice| mirroring::decided_here(slice)).collect();
+        let figures = Some(figures(&plan, &stored, mirroring::CAPACITY));
+        Planned { plan, stored, figures, service }
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn work<P: Planner>(
         let began = Instant::now();
         let error = match shared.sync(planner, &service).await {
             Ok(look_again) => {
-                shared.metrics.synced(P::NAME, "success");
+                shared.metrics.synced(P::CONTROLLER, "success");
                 queue.done(&service, began.elapsed());
                 if let Some(pause) = look_again {
                     queue.add_after(service, pause);
@@ -75,7 +75,7 @@ pub(super) async fn work<P: Planner>(
             Err(error) => error,
         };
         let result = if error == WriteError::Stale { "stale" } else { "error" };
-        shared.metrics.synced(P::NAME, result);
+        shared.metrics.synced(P::CONTROLLER, result);
         let pause = match error {
             WriteError::Busy(pause) => Some(pause),
             WriteError::Invalid(_) => Some(INVALID_PAUSE),
@@ -98,21 +98,20 @@ pub(super) async fn work<P: Planner>(
 impl Shared {
     /// Makes the plan, and carries it out or compares. Returns after which pause to look again although
     /// nothing failed.
-    async fn sync<P: Planner>(
-        &self,
-        planner: P,
-        service: &ObjectName,
-    ) -> Result<Option<Duration>, WriteError> {
-        let Planned { plan, stored } = planner.plan(&self.store, service);
-        let subject = self.subject::<P>(service);
-        self.set_aside.report(P::NAME, service, subject.as_ref(), &plan.notes);
+    async fn sync<P: Planner>(&self, planner: P, name: &ObjectName) -> Result<Option<Duration>, WriteError> {
+        let Planned { plan, stored, figures, service } = planner.plan(&self.store, name);
+        let subject = self.subject::<P>(name);
+        self.set_aside.report(P::NAME, name, subject.as_ref(), &plan.notes);
         match &self.outcome {
             Outcome::Write(writer) => {
-                self.carry_out::<P>(writer, service, &plan).await?;
+                self.carry_out::<P>(writer, name, &plan).await?;
+                if let Some(figures) = figures {
+                    self.metrics.reached(P::CONTROLLER, name, service.as_deref(), figures);
+                }
                 Ok(None)
             }
             Outcome::Compare(comparison) => {
-                Ok(comparison.take(P::NAME, service, subject.as_ref(), differences(&plan, &stored)))
+                Ok(comparison.take(P::NAME, name, subject.as_ref(), differences(&plan, &stored)))
             }
         }
     }
@@ -128,7 +127,7 @@ impl Shared {
         for write in &plan.writes {
             let outcome = writer.carry_out(service, write).await;
             let result = outcome.as_ref().map_or_else(WriteError::label, |()| "success");
-            self.metrics.wrote(P::NAME, write.operation(), result);
+            self.metrics.wrote(P::CONTROLLER, write.operation(), result);
             match outcome {
                 Ok(()) => debug!(controller = P::NAME, %write, "written"),
                 Err(WriteError::NamespaceGoes) => {}
