@@ -5,6 +5,7 @@
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
 mod beside;
+mod by_hand;
 mod cleanup;
 mod clients;
 mod docs;
@@ -80,6 +81,7 @@ const IPV4: &[Case] = &[
     ("an unready pod gets no new connection, and comes back", readiness::unready),
     ("scale 3, 6, 0, 2; with 0 connections are refused at once", readiness::scaling),
     ("slices and Endpoints as upstream writes them, and no write without need", readiness::objects),
+    ("Endpoints made by hand are served", by_hand::mirrored),
     ("malformed and hostile objects hurt nobody else", settings::malformed),
     ("what cannot be published or written is told", settings::impossible),
     ("each program killed and started again under traffic", outage::restarts),

@@ -37,6 +37,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("create", "endpoints/restricted", "an API server that restricts endpoints to the ranges of pods"),
     // This cluster has that plugin, so that the writes show whether the grant is there; but it asks no request of its own.
     ("update", "services/finalizers", "the admission plugin OwnerReferencesPermissionEnforcement"),
+    ("update", "endpoints/finalizers", "the admission plugin OwnerReferencesPermissionEnforcement"),
 ];
 
 /// Everything that is granted has been used by the cases before, and nothing was refused.
