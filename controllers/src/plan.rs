@@ -170,6 +170,14 @@ impl<C> Write<C> {
         }
     }
 
+    /// The version that the object must have still; `None` = it must not exist.
+    pub fn seen(&self) -> Option<u64> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Update { target, .. } | Self::Delete { target, .. } => Some(target.resource_version),
+        }
+    }
+
     /// The content that the object is to have, if the write sets it.
     pub(crate) fn content(&self) -> Option<&C> {
         match self {

@@ -6,6 +6,9 @@
 
 mod compare;
 mod dispatch;
+mod gate;
+mod intake;
+mod latency;
 mod metrics;
 mod observe;
 mod set_aside;
@@ -24,7 +27,9 @@ use tracing::info;
 
 use crate::args::Controller;
 use compare::Comparison;
-use dispatch::Queues;
+use dispatch::Intakes;
+use intake::Intake;
+use latency::{Latencies, Stopwatch};
 use metrics::Metrics;
 use observe::{EndpointSlicesOf, EndpointsOf, MirroredSlicesOf};
 use set_aside::SetAside;
@@ -74,13 +79,16 @@ pub async fn compare(context: Context, settle: Duration, shutdown: CancellationT
 
 async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) {
     let Context { store, recorder, leadership, controllers, queues, admin, .. } = context;
-    let queue = |name, controller| {
-        controllers.contains(&controller).then(|| Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE))
+    let latencies = Latencies::new(&admin);
+    let intake = |name, controller| {
+        let stopwatch = Stopwatch::new(controller, latencies.clone());
+        let intake = || Intake::new(Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE), stopwatch);
+        controllers.contains(&controller).then(intake)
     };
-    let queues = Queues {
-        endpoints: queue("endpoint", Controller::Endpoints),
-        slices: queue("endpoint_slice", Controller::EndpointSlices),
-        mirrored: queue("endpoint_slice_mirroring", Controller::Mirroring),
+    let intakes = Intakes {
+        endpoints: intake("endpoint", Controller::Endpoints),
+        slices: intake("endpoint_slice", Controller::EndpointSlices),
+        mirrored: intake("endpoint_slice_mirroring", Controller::Mirroring),
     };
     let shared = Shared {
         outcome,
@@ -96,7 +104,7 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
     }
     // Not earlier: everything that was listed would be kept as changes. Not later: none may be missed.
     let changes = store.subscribe();
-    let added = queues.add_all(&store);
+    let added = intakes.add_all(&store);
     info!(services = store.read().services.len(), "synced");
 
     let mut tasks = JoinSet::new();
@@ -105,18 +113,18 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
         tasks.spawn(comparison.clone().summarize(store.clone(), shutdown.clone()));
     }
     for _ in 0..WORKERS {
-        if let Some(queue) = &queues.endpoints {
-            tasks.spawn(work(EndpointsOf, shared.clone(), queue.clone(), shutdown.clone()));
+        if let Some(intake) = &intakes.endpoints {
+            tasks.spawn(work(EndpointsOf, shared.clone(), intake.clone(), shutdown.clone()));
         }
-        if let Some(queue) = &queues.slices {
-            tasks.spawn(work(EndpointSlicesOf, shared.clone(), queue.clone(), shutdown.clone()));
+        if let Some(intake) = &intakes.slices {
+            tasks.spawn(work(EndpointSlicesOf, shared.clone(), intake.clone(), shutdown.clone()));
         }
-        if let Some(queue) = &queues.mirrored {
-            tasks.spawn(work(MirroredSlicesOf, shared.clone(), queue.clone(), shutdown.clone()));
+        if let Some(intake) = &intakes.mirrored {
+            tasks.spawn(work(MirroredSlicesOf, shared.clone(), intake.clone(), shutdown.clone()));
         }
     }
     tokio::select! {
-        () = queues.follow(changes, &store) => {}
+        () = intakes.follow(changes, &store) => {}
         () = shutdown.cancelled() => {}
     }
     while tasks.join_next().await.is_some() {}

@@ -474,6 +474,11 @@ impl<T> Edits<T> {
         self.0.iter()
     }
 
+    /// The edit of the object of that name.
+    pub fn get(&self, name: &ObjectName) -> Option<&Edit<T>> {
+        self.0.get(name)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,6 +1,6 @@
 //! Objects of one kind, as a watch delivers them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::{Meta, ObjectName};
@@ -25,9 +25,15 @@ pub enum Event<T> {
 #[derive(Debug)]
 pub struct Table<T> {
     objects: HashMap<ObjectName, Entry<T>>,
+    /// The last deletions since the last list, with their versions: the answer to a write that was made
+    /// before may still be on its way.
+    deleted: VecDeque<(ObjectName, u64)>,
     list: u32,
     synced: bool,
 }
+
+/// Deletions to remember: more than there can be while an answer is on its way.
+const DELETIONS: usize = 256;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -38,7 +44,7 @@ struct Entry<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { objects: HashMap::new(), list: 0, synced: false }
+        Self { objects: HashMap::new(), deleted: VecDeque::new(), list: 0, synced: false }
     }
 }
 
@@ -70,12 +76,14 @@ impl<T> Table<T> {
 
     /// Takes in an event and tells which objects it changed, as (name, before, after).
     ///
-    /// An object older than what is held is ignored: a program puts its own writes into the table at
-    /// once, and the watch may then still deliver what was true before.
+    /// An object older than what is held, or than its deletion, is ignored: a program puts its own writes
+    /// into the table at once, and the watch may then still deliver what was true before, or have delivered
+    /// what came after.
     pub(crate) fn apply(&mut self, event: Event<T>, meta: impl Fn(&T) -> &Meta) -> Vec<Change<T>> {
         match event {
             Event::ListBegins => {
                 self.list = self.list.wrapping_add(1);
+                self.deleted.clear();
                 Vec::new()
             }
             Event::Applied(object) => {
@@ -89,6 +97,10 @@ impl<T> Table<T> {
                         }
                         return Vec::new();
                     }
+                } else if version != 0
+                    && self.deleted.iter().any(|(gone, at)| *at >= version && *gone == name)
+                {
+                    return Vec::new();
                 }
                 let object = Arc::new(object);
                 let entry = Entry { object: object.clone(), list: self.list };
@@ -101,6 +113,10 @@ impl<T> Table<T> {
                     return Vec::new();
                 }
                 let old = self.objects.remove(&name).map(|entry| entry.object);
+                if version != 0 {
+                    self.deleted.truncate(DELETIONS - 1);
+                    self.deleted.push_front((name.clone(), version));
+                }
                 vec![Change { name, old, new: None }]
             }
             Event::ListEnds => {
@@ -184,5 +200,26 @@ mod tests {
         let stale = [Event::Applied(object("a", 4)), Event::Deleted(ObjectName::new("n", "a"), 4)];
         assert_eq!(run(&mut table, stale), [] as [&str; 0]);
         assert_eq!(run(&mut table, [Event::Deleted(ObjectName::new("n", "a"), 6)]), ["-a"]);
+        assert_eq!(
+            run(&mut table, [Event::Applied(object("a", 6))]),
+            [] as [&str; 0],
+            "was before the deletion"
+        );
+        assert_eq!(run(&mut table, [Event::Applied(object("a", 7))]), ["+a"], "was made again");
+    }
+
+    #[test]
+    fn few_deletions_are_remembered_and_none_over_a_list() {
+        let mut table = Table::default();
+        for number in 0..DELETIONS as u64 + 10 {
+            let name = format!("o{number}");
+            run(
+                &mut table,
+                [Event::Applied(object(&name, 1)), Event::Deleted(ObjectName::new("n", &*name), 2)],
+            );
+        }
+        assert_eq!(table.deleted.len(), DELETIONS);
+        run(&mut table, [Event::ListBegins]);
+        assert_eq!(table.deleted.len(), 0, "a restored API server begins with a list, and counts from less");
     }
 }

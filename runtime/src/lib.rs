@@ -24,7 +24,7 @@ pub use exit::{Failure, USAGE, run_program, shutdown_signal};
 pub use lease::{Election, Leadership, LeaseTimes};
 pub use log::{LogControl, LogFormat};
 pub use problems::Problems;
-pub use queue::{Queue, QueueMetrics};
+pub use queue::{LONGEST_GATHERING, Queue, QueueMetrics};
 pub use recorder::{EventType, Recorder, Reference};
 pub use store::{Changes, Store};
 pub use watch::{Selection, Watches, explain};

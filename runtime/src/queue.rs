@@ -15,9 +15,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Admin, Backoff};
 
-/// Keys that wait for work. A key waits at most once, is worked on by one worker at a time (when it is
-/// added meanwhile it waits again after that), and is never dropped: a failed key comes back after its
-/// own growing pause, for ever.
+/// Keys that wait for work. A key waits at most once, is worked on by one worker at a time, and is never
+/// dropped: a failed key comes back after its own growing pause, for ever, and one that is held comes back
+/// when it is released or its time is up.
+///
+/// The first change of a key is worked on at once. A key that is added while it is worked on comes back
+/// after a pause as long as that work took (at most [`LONGEST_GATHERING`]): the slower the work, the more
+/// changes are gathered, and a key takes at most half of a worker's time.
 pub struct Queue<K> {
     state: Arc<Mutex<Waiting<K>>>,
     wake: Arc<Notify>,
@@ -30,16 +34,85 @@ impl<K> Clone for Queue<K> {
     }
 }
 
+/// The longest that changes of a key that is worked on without end are gathered.
+pub const LONGEST_GATHERING: Duration = Duration::from_millis(500);
+
 struct Waiting<K> {
-    ready: VecDeque<(K, Instant)>,
-    queued: HashSet<K>,
+    /// What changed, then what is only looked through.
+    lanes: [VecDeque<(K, Instant)>; 2],
+    queued: HashMap<K, Lane>,
     running: HashSet<K>,
     again: HashSet<K>,
-    later: BTreeMap<(Instant, u64), K>,
+    /// Keys that wait for their release, and the alarm that ends that.
+    held: HashMap<K, Alarm>,
+    later: BTreeMap<Alarm, K>,
     serial: u64,
     failures: HashMap<K, Backoff>,
     first: Duration,
     longest: Duration,
+}
+
+type Alarm = (Instant, u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Changed,
+    LookedThrough,
+}
+
+impl<K: Clone + Eq + Hash> Waiting<K> {
+    /// Whether the key came to wait just now.
+    fn enqueue(&mut self, key: K, lane: Lane) -> bool {
+        if self.held.contains_key(&key) {
+            return false;
+        }
+        if self.running.contains(&key) {
+            self.again.insert(key);
+            return false;
+        }
+        if self.queued.get(&key).is_some_and(|queued| *queued <= lane) {
+            return false;
+        }
+        // A key that moves to the front stays in the lane behind, too, and is skipped there.
+        self.queued.insert(key.clone(), lane);
+        self.lanes[lane as usize].push_back((key, Instant::now()));
+        true
+    }
+
+    fn pop(&mut self) -> Option<(K, Instant)> {
+        for lane in [Lane::Changed, Lane::LookedThrough] {
+            while let Some((key, since)) = self.lanes[lane as usize].pop_front() {
+                if self.queued.get(&key) == Some(&lane) {
+                    self.queued.remove(&key);
+                    return Some((key, since));
+                }
+            }
+        }
+        None
+    }
+
+    fn set_alarm(&mut self, key: K, pause: Duration) -> Alarm {
+        self.serial += 1;
+        let alarm = (Instant::now() + pause, self.serial);
+        self.later.insert(alarm, key);
+        alarm
+    }
+
+    /// Moves what is due, and returns when more will be.
+    fn ring(&mut self) -> Option<Instant> {
+        while let Some(entry) = self.later.first_entry() {
+            let alarm = *entry.key();
+            if alarm.0 > Instant::now() {
+                return Some(alarm.0);
+            }
+            let key = entry.remove();
+            if self.held.get(&key) == Some(&alarm) {
+                self.held.remove(&key);
+            }
+            self.enqueue(key, Lane::Changed);
+        }
+        None
+    }
 }
 
 /// Metrics of all queues of a process, under client-go's names.
@@ -109,10 +182,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             worked: metrics.worked.get_or_create(&name).clone(),
         };
         let waiting = Waiting {
-            ready: VecDeque::new(),
-            queued: HashSet::new(),
+            lanes: Default::default(),
+            queued: HashMap::new(),
             running: HashSet::new(),
             again: HashSet::new(),
+            held: HashMap::new(),
             later: BTreeMap::new(),
             serial: 0,
             failures: HashMap::new(),
@@ -124,51 +198,46 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Adds a key, to be worked on as soon as possible.
     pub fn add(&self, key: K) {
-        self.metrics.adds.inc();
-        self.enqueue(&mut self.lock(), key);
+        self.enqueue(key, Lane::Changed);
+    }
+
+    /// Adds a key of which nothing is known to have changed, to be worked on when no other waits.
+    pub fn look_through(&self, key: K) {
+        self.enqueue(key, Lane::LookedThrough);
     }
 
     /// Adds a key, to be worked on after a pause.
     pub fn add_after(&self, key: K, pause: Duration) {
-        let mut state = self.lock();
-        state.serial += 1;
-        let at = (Instant::now() + pause, state.serial);
-        state.later.insert(at, key);
+        self.lock().set_alarm(key, pause);
         self.wake.notify_one();
     }
 
-    fn enqueue(&self, state: &mut Waiting<K>, key: K) {
-        if state.running.contains(&key) {
-            state.again.insert(key);
-        } else if state.queued.insert(key.clone()) {
-            state.ready.push_back((key, Instant::now()));
-            self.metrics.depth.set(i64::try_from(state.ready.len()).unwrap_or(i64::MAX));
+    fn enqueue(&self, key: K, lane: Lane) {
+        self.metrics.adds.inc();
+        let mut state = self.lock();
+        if state.enqueue(key, lane) {
+            self.metrics.depth.set(i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
             self.wake.notify_one();
         }
     }
 
-    /// Waits for the next key. Whoever takes it reports [`Queue::done`] or [`Queue::retry`].
+    /// Waits for the next key. Whoever takes it reports [`Queue::done`], [`Queue::retry`] or [`Queue::hold`].
     pub async fn next(&self) -> K {
         loop {
             let alarm = {
                 let mut state = self.lock();
-                let now = Instant::now();
-                while let Some(entry) = state.later.first_entry().filter(|entry| entry.key().0 <= now) {
-                    let key = entry.remove();
-                    self.enqueue(&mut state, key);
-                }
-                if let Some((key, since)) = state.ready.pop_front() {
-                    state.queued.remove(&key);
+                let alarm = state.ring();
+                if let Some((key, since)) = state.pop() {
                     state.running.insert(key.clone());
-                    self.metrics.depth.set(i64::try_from(state.ready.len()).unwrap_or(i64::MAX));
+                    self.metrics.depth.set(i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
                     self.metrics.waited.observe(since.elapsed().as_secs_f64());
                     // One wake-up may stand for several keys: pass it on.
-                    if !state.ready.is_empty() {
+                    if !state.queued.is_empty() {
                         self.wake.notify_one();
                     }
                     return key;
                 }
-                state.later.first_key_value().map(|(at, _)| at.0)
+                alarm
             };
             match alarm {
                 Some(at) => tokio::select! {
@@ -185,39 +254,56 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.metrics.worked.observe(took.as_secs_f64());
         let mut state = self.lock();
         state.failures.remove(key);
-        self.finish(&mut state, key);
+        state.running.remove(key);
+        if state.again.remove(key) {
+            state.set_alarm(key.clone(), took.min(LONGEST_GATHERING));
+            self.wake.notify_one();
+        }
     }
 
     /// Reports a key's work as failed: it comes back after its pause, or after `pause` where the server
-    /// asked for one. Returns the pause.
+    /// asked for one; earlier if it is added. Returns the pause.
     pub fn retry(&self, key: &K, pause: Option<Duration>) -> Duration {
         self.metrics.retries.inc();
-        let pause = {
-            let mut state = self.lock();
-            let (first, longest) = (state.first, state.longest);
-            let own = state
-                .failures
-                .entry(key.clone())
-                .or_insert_with(|| Backoff::new(first, longest))
-                .next_pause();
-            self.finish(&mut state, key);
-            pause.unwrap_or(own)
-        };
-        self.add_after(key.clone(), pause);
+        let mut state = self.lock();
+        let (first, longest) = (state.first, state.longest);
+        let backoff = state.failures.entry(key.clone()).or_insert_with(|| Backoff::new(first, longest));
+        let own = backoff.next_pause();
+        state.running.remove(key);
+        let pause = pause.unwrap_or(own);
+        state.set_alarm(key.clone(), pause);
+        if state.again.remove(key) {
+            state.set_alarm(key.clone(), own.min(pause));
+        }
+        self.wake.notify_one();
         pause
     }
 
-    fn finish(&self, state: &mut Waiting<K>, key: &K) {
+    /// Reports that a key's work cannot go on before something else has happened: it comes back when it is
+    /// released, after `longest` in any case, and not earlier whatever is added.
+    pub fn hold(&self, key: &K, longest: Duration) {
+        let mut state = self.lock();
         state.running.remove(key);
-        if state.again.remove(key) {
-            self.enqueue(state, key.clone());
+        state.again.remove(key);
+        let alarm = state.set_alarm(key.clone(), longest);
+        state.held.insert(key.clone(), alarm);
+        self.wake.notify_one();
+    }
+
+    /// Lets a key that is held come back now.
+    pub fn release(&self, key: &K) {
+        let mut state = self.lock();
+        if let Some(alarm) = state.held.remove(key) {
+            state.later.remove(&alarm);
+            state.enqueue(key.clone(), Lane::Changed);
+            self.wake.notify_one();
         }
     }
 
     /// Whether no key waits or is worked on, now or later.
     pub fn idle(&self) -> bool {
         let state = self.lock();
-        state.ready.is_empty() && state.running.is_empty() && state.later.is_empty()
+        state.queued.is_empty() && state.running.is_empty() && state.later.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<K>> {
@@ -267,6 +353,61 @@ mod tests {
         assert!(before.elapsed() >= Duration::from_millis(500));
         assert_eq!(queue.retry(&1, Some(Duration::from_secs(7))), Duration::from_secs(7));
         assert!(!queue.idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_during_work_are_gathered_as_long_as_it_took() {
+        let queue = queue();
+        let again = async |took: Duration| {
+            let key = queue.next().await;
+            queue.add(key);
+            queue.done(&key, took);
+            let began = Instant::now();
+            assert_eq!(queue.next().await, key);
+            queue.done(&key, NOW);
+            queue.add(key);
+            began.elapsed()
+        };
+        queue.add(1);
+        let millis = Duration::from_millis;
+        assert_eq!(again(millis(7)).await, millis(7));
+        assert_eq!(again(millis(70_000)).await, LONGEST_GATHERING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_goes_before_what_is_only_looked_through() {
+        let queue = queue();
+        for key in 0..4 {
+            queue.look_through(key);
+        }
+        queue.add(3);
+        queue.add(9);
+        queue.look_through(9);
+        let mut order = Vec::new();
+        while !queue.idle() {
+            let key = queue.next().await;
+            order.push(key);
+            queue.done(&key, NOW);
+        }
+        assert_eq!(order, [3, 9, 0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_key_waits_for_its_release_and_not_for_ever() {
+        let queue = queue();
+        queue.add(1);
+        queue.hold(&queue.next().await, Duration::from_secs(5));
+        queue.add(1);
+        let none = tokio::time::timeout(Duration::from_secs(4), queue.next()).await;
+        assert!(none.is_err(), "added, and yet held");
+        queue.release(&1);
+        queue.hold(&queue.next().await, Duration::from_secs(5));
+        let began = Instant::now();
+        assert_eq!(queue.next().await, 1);
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+        queue.done(&1, NOW);
+        queue.release(&1);
+        assert!(queue.idle(), "an old alarm and a late release are nothing");
     }
 
     #[tokio::test(start_paused = true)]

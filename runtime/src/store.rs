@@ -97,9 +97,14 @@ impl Store {
         if missing.is_empty() { Ok(()) } else { Err(format!("not listed yet: {}", missing.join(", "))) }
     }
 
+    /// Moves whenever a list is complete, of any kind.
+    pub fn lists(&self) -> watch::Receiver<u64> {
+        self.0.lists.subscribe()
+    }
+
     /// Waits until a list of each kind was complete.
     pub async fn wait_synced(&self, kinds: &[Kind]) {
-        let mut lists = self.0.lists.subscribe();
+        let mut lists = self.lists();
         while !self.synced(kinds) {
             if lists.changed().await.is_err() {
                 return;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use portolan_core::{ChangeSet, MANAGED_BY_MIRRORING, ObjectName, State};
-use portolan_runtime::{Changes, Queue, Store};
+use portolan_runtime::{Changes, Store};
 
+use super::intake::Intake;
 use crate::args::Controller;
 
 /// How long a change of nothing but slices or Endpoints waits. Most are our own writes, for which this
@@ -13,104 +14,125 @@ use crate::args::Controller;
 /// fast as they can (upstream waits as long).
 const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The queues of the controllers that run.
-pub(super) struct Queues {
-    pub(super) endpoints: Option<Queue<ObjectName>>,
-    pub(super) slices: Option<Queue<ObjectName>>,
-    pub(super) mirrored: Option<Queue<ObjectName>>,
+/// What each controller that runs takes its work from.
+pub(super) struct Intakes {
+    pub(super) endpoints: Option<Intake>,
+    pub(super) slices: Option<Intake>,
+    pub(super) mirrored: Option<Intake>,
 }
 
-impl Queues {
+impl Intakes {
     /// Adds every Service, and every object whose Service may be gone. Returns what was added, by the
     /// controller's name.
     pub(super) fn add_all(&self, store: &Store) -> HashSet<(&'static str, ObjectName)> {
         let state = store.read();
         let mut added = HashSet::new();
-        let mut add = |controller: Controller, queue: &Queue<ObjectName>, name: ObjectName| {
+        let mut add = |controller: Controller, intake: &Intake, name: ObjectName| {
             if added.insert((controller.as_str(), name.clone())) {
-                queue.add(name);
+                intake.queue.look_through(name);
             }
         };
         let services = || state.services.iter().map(|(name, _)| name.clone());
-        if let Some(queue) = &self.slices {
+        if let Some(intake) = &self.slices {
             let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
-            services().chain(of_slices).for_each(|name| add(Controller::EndpointSlices, queue, name));
+            services().chain(of_slices).for_each(|name| add(Controller::EndpointSlices, intake, name));
         }
-        if let Some(queue) = &self.endpoints {
+        if let Some(intake) = &self.endpoints {
             let of_endpoints = state.endpoints.iter().map(|(name, _)| name.clone());
-            services().chain(of_endpoints).for_each(|name| add(Controller::Endpoints, queue, name));
+            services().chain(of_endpoints).for_each(|name| add(Controller::Endpoints, intake, name));
         }
-        if let Some(queue) = &self.mirrored {
+        if let Some(intake) = &self.mirrored {
             let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
             let names = services().chain(of_slices).filter(|name| may_be_mirrored(&state, name));
-            names.for_each(|name| add(Controller::Mirroring, queue, name));
+            names.for_each(|name| add(Controller::Mirroring, intake, name));
         }
         added
     }
 
     /// Adds what changes, for ever.
     pub(super) async fn follow(&self, mut changes: Changes, store: &Store) {
+        let mut lists = store.lists();
         loop {
-            let changes = changes.next().await;
-            let touched = touched(&changes, &store.read());
-            self.add(&self.endpoints, &touched.inputs, &touched.endpoints);
-            let inputs = touched.inputs.union(&touched.on_nodes).cloned().collect();
-            self.add(&self.slices, &inputs, &touched.slices);
-            self.add(&self.mirrored, &touched.to_mirror, &touched.slices_to_mirror);
+            tokio::select! {
+                changes = changes.next() => self.take_in(&changes, &store.read()),
+                // The store goes with the process.
+                Ok(()) = lists.changed() => self.running().for_each(|intake| intake.gate.open_all()),
+            }
         }
     }
 
-    fn add(
-        &self,
-        queue: &Option<Queue<ObjectName>>,
-        inputs: &HashSet<ObjectName>,
-        others: &HashSet<ObjectName>,
-    ) {
-        let Some(queue) = queue else { return };
-        for name in inputs {
-            queue.add(name.clone());
+    fn take_in(&self, changes: &ChangeSet, state: &State) {
+        self.running().for_each(|intake| intake.gate.open(changes));
+        let Touched { services, pods, nodes, slices, endpoints, mirrored } = touched(changes, state);
+        let (now, later) = (None, Some(OUTPUT_PAUSE));
+        let add = |intake: &Option<Intake>, names: &HashSet<ObjectName>, change, pause| {
+            if let Some(intake) = intake {
+                names.iter().for_each(|name| intake.changed(name, change, pause));
+            }
+        };
+        for intake in [&self.endpoints, &self.slices] {
+            add(intake, &services, "service", now);
+            add(intake, &pods, "pod", now);
         }
-        for name in others.difference(inputs) {
-            queue.add_after(name.clone(), OUTPUT_PAUSE);
-        }
+        add(&self.slices, &nodes, "node", now);
+        add(&self.mirrored, &mirrored.services, "service", now);
+        add(&self.mirrored, &mirrored.endpoints, "endpoints", now);
+        add(&self.endpoints, &endpoints, "endpoints", later);
+        add(&self.slices, &slices, "slice", later);
+        add(&self.mirrored, &mirrored.slices, "slice", later);
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Intake> {
+        [&self.endpoints, &self.slices, &self.mirrored].into_iter().flatten()
     }
 }
 
 /// Services that a change set concerns, by what changed.
 #[derive(Debug, Default, PartialEq)]
 struct Touched {
-    /// The Service or one of its pods.
-    inputs: HashSet<ObjectName>,
+    /// The Service itself.
+    services: HashSet<ObjectName>,
+    /// One of its pods.
+    pods: HashSet<ObjectName>,
     /// A node that one of its pods is on came, went or moved to another zone, or its endpoints are divided
     /// by the zones' CPU and that changed. Only slices tell zones.
-    on_nodes: HashSet<ObjectName>,
+    nodes: HashSet<ObjectName>,
     /// One of its slices.
     slices: HashSet<ObjectName>,
     /// Its Endpoints.
     endpoints: HashSet<ObjectName>,
-    /// The Service or its Endpoints, where these are mirrored, should be, or were.
-    to_mirror: HashSet<ObjectName>,
-    /// One of the slices of such a Service.
-    slices_to_mirror: HashSet<ObjectName>,
+    /// Those whose Endpoints are mirrored, should be, or were.
+    mirrored: Mirrored,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Mirrored {
+    services: HashSet<ObjectName>,
+    endpoints: HashSet<ObjectName>,
+    slices: HashSet<ObjectName>,
 }
 
 fn touched(changes: &ChangeSet, state: &State) -> Touched {
     let services: HashSet<_> = changes.services.iter().map(|(name, _)| name.clone()).collect();
-    let inputs = services.union(&changes.memberships).cloned().collect();
     let slices = changes.slices.iter().flat_map(|(_, edit)| [&edit.old, &edit.new]);
     let slices: HashSet<_> = slices.filter_map(|slice| slice.as_ref()?.service()).collect();
     let endpoints: HashSet<_> = changes.endpoints.iter().map(|(name, _)| name.clone()).collect();
-    let mirrored = |name: &&ObjectName| may_be_mirrored(state, name);
-    let to_mirror = services.union(&endpoints).filter(mirrored).cloned().collect();
-    let slices_to_mirror = slices.iter().filter(mirrored).cloned().collect();
+    let mirrored = |names: &HashSet<ObjectName>| {
+        names.iter().filter(|name| may_be_mirrored(state, name)).cloned().collect()
+    };
+    let mirrored = Mirrored {
+        services: mirrored(&services),
+        endpoints: mirrored(&endpoints),
+        slices: mirrored(&slices),
+    };
     let moved = changes.nodes.iter().filter(|(_, edit)| match (&edit.old, &edit.new) {
         (Some(old), Some(new)) => old.zone != new.zone,
         _ => true,
     });
-    let pods = moved.flat_map(|(name, _)| state.pods_on(&name.name));
+    let on_moved = moved.flat_map(|(name, _)| state.pods_on(&name.name));
     let aware = state.topology_aware().filter(|_| changes.zone_cpu).cloned();
-    let on_nodes = pods.flat_map(|pod| state.services_of(pod)).chain(aware).collect();
-    Touched { inputs, on_nodes, slices, endpoints, to_mirror, slices_to_mirror }
+    let nodes = on_moved.flat_map(|pod| state.services_of(pod)).chain(aware).collect();
+    Touched { services, pods: changes.memberships.clone(), nodes, slices, endpoints, mirrored }
 }
 
 /// Whether mirroring can have anything to do for a Service: not for most, whose Endpoints change with each
@@ -143,18 +165,18 @@ mod tests {
     fn a_change_concerns_the_services_it_can_matter_to() {
         let mut state = State::default();
         let changes = apply::<Service>(&mut state, service("v4 :80"));
-        assert_eq!(touched(&changes, &state), Touched { inputs: only("web"), ..Touched::default() });
+        assert_eq!(touched(&changes, &state), Touched { services: only("web"), ..Touched::default() });
         let changes = apply::<Pod>(&mut state, pod("a 10.0.0.1"));
-        assert_eq!(touched(&changes, &state), Touched { inputs: only("web"), ..Touched::default() });
+        assert_eq!(touched(&changes, &state), Touched { pods: only("web"), ..Touched::default() });
 
         let changes = apply::<Node>(&mut state, node("n1", None));
-        assert_eq!(touched(&changes, &state), Touched { on_nodes: only("web"), ..Touched::default() });
+        assert_eq!(touched(&changes, &state), Touched { nodes: only("web"), ..Touched::default() });
         let mut same = node("n1", None);
         same.taints.push("busy".into());
         let changes = apply::<Node>(&mut state, same);
         assert_eq!(touched(&changes, &state), Touched::default(), "same zone");
         let changes = apply::<Node>(&mut state, node("n1", Some("z")));
-        assert_eq!(touched(&changes, &state), Touched { on_nodes: only("web"), ..Touched::default() });
+        assert_eq!(touched(&changes, &state), Touched { nodes: only("web"), ..Touched::default() });
 
         let mut slice = EndpointSlice::default();
         (slice.meta.namespace, slice.meta.name) = ("shop".into(), "web-1".into());
@@ -174,7 +196,7 @@ mod tests {
         let cpu = |state: &mut State, cpu: u64| {
             let node = Node { ready: true, cpu, ..node("n1", Some("z")) };
             let changes = apply::<Node>(state, node);
-            touched(&changes, state).on_nodes
+            touched(&changes, state).nodes
         };
         assert_eq!(cpu(&mut state, 1000), only("web"));
         assert_eq!(cpu(&mut state, 1000), HashSet::new());
@@ -186,32 +208,34 @@ mod tests {
     #[test]
     fn mirroring_looks_at_services_without_a_selector_and_where_mirrored_slices_are() {
         let mut state = State::default();
-        let touched_by = |changes: ChangeSet, state: &State| {
-            let touched = touched(&changes, state);
-            (touched.to_mirror, touched.slices_to_mirror)
+        let of = |kind: &str| match kind {
+            "service" => Mirrored { services: only("web"), ..Mirrored::default() },
+            "endpoints" => Mirrored { endpoints: only("web"), ..Mirrored::default() },
+            "slice" => Mirrored { slices: only("web"), ..Mirrored::default() },
+            _ => Mirrored::default(),
         };
+        let mirrored = |changes: ChangeSet, state: &State| touched(&changes, state).mirrored;
         let mut endpoints = Endpoints::default();
         (endpoints.meta.namespace, endpoints.meta.name) = ("shop".into(), "web".into());
-        let none = HashSet::new;
         let changes = apply(&mut state, endpoints.clone());
-        assert_eq!(touched_by(changes, &state), (none(), none()), "no Service");
+        assert_eq!(mirrored(changes, &state), of("nothing"), "no Service");
         let changes = apply::<Service>(&mut state, service("v4 :80 no-selector"));
-        assert_eq!(touched_by(changes, &state), (only("web"), none()));
+        assert_eq!(mirrored(changes, &state), of("service"));
         let changes = apply(&mut state, endpoints.clone());
-        assert_eq!(touched_by(changes, &state), (only("web"), none()));
+        assert_eq!(mirrored(changes, &state), of("endpoints"));
 
         let mut slice = EndpointSlice::default();
         (slice.meta.namespace, slice.meta.name) = ("shop".into(), "web-1".into());
         slice.meta.labels.insert(SERVICE_NAME_LABEL.into(), "web".into());
         slice.meta.labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY_MIRRORING.into());
         let changes = apply(&mut state, slice.clone());
-        assert_eq!(touched_by(changes, &state), (none(), only("web")));
+        assert_eq!(mirrored(changes, &state), of("slice"));
         let changes = apply::<Service>(&mut state, service("v4 :80"));
-        assert_eq!(touched_by(changes, &state), (only("web"), none()), "its mirrored slices are to go");
+        assert_eq!(mirrored(changes, &state), of("service"), "its mirrored slices are to go");
         let mut changes = ChangeSet::default();
         state.apply(Event::<EndpointSlice>::Deleted(slice.meta.object_name(), 0), &mut changes);
-        assert_eq!(touched_by(changes, &state), (none(), none()));
+        assert_eq!(mirrored(changes, &state), of("nothing"));
         let changes = apply(&mut state, endpoints);
-        assert_eq!(touched_by(changes, &state), (none(), none()), "a Service with a selector");
+        assert_eq!(mirrored(changes, &state), of("nothing"), "a Service with a selector");
     }
 }

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use portolan_core::{ObjectName, Watched};
-use portolan_runtime::{EventType, Leadership, Queue, Recorder, Reference, Store};
+use portolan_runtime::{EventType, Leadership, Recorder, Reference, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::compare::Comparison;
+use super::gate::Awaited;
+use super::intake::Intake;
 use super::metrics::Metrics;
 use super::observe::{Planned, Planner};
 use super::set_aside::SetAside;
@@ -43,13 +45,23 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
 }
 
+/// What came of looking at a Service.
+#[derive(Default)]
+struct Looked {
+    /// Whether something was written.
+    wrote: bool,
+    /// After which pause to look again although nothing failed.
+    again: Option<Duration>,
+}
+
 /// Works until shutdown, and only while this process leads; a write that was begun is ended.
 pub(super) async fn work<P: Planner>(
     planner: P,
     mut shared: Shared,
-    queue: Queue<ObjectName>,
+    intake: Intake,
     shutdown: CancellationToken,
 ) {
+    let Intake { queue, gate, stopwatch } = intake;
     loop {
         let next = async {
             shared.leadership.acquired().await;
@@ -62,33 +74,59 @@ pub(super) async fn work<P: Planner>(
         // Plans that end in no write await nothing else: many in a row must not keep a thread from the
         // lease's renewal.
         tokio::task::yield_now().await;
-        let began = Instant::now();
-        let error = match shared.sync(planner, &service).await {
-            Ok(look_again) => {
+        let (began, since) = (Instant::now(), stopwatch.take(&service));
+        let outcome = shared.sync(planner, &service, gate.overdue(&service)).await;
+        let error = match outcome {
+            Ok(looked) => {
                 shared.metrics.synced(P::CONTROLLER, "success");
+                if let Some(since) = since.filter(|_| looked.wrote) {
+                    stopwatch.stop(since);
+                }
                 queue.done(&service, began.elapsed());
-                if let Some(pause) = look_again {
+                if let Some(pause) = looked.again {
                     queue.add_after(service, pause);
                 }
                 continue;
             }
             Err(error) => error,
         };
-        let result = if error == WriteError::Stale { "stale" } else { "error" };
+        if let Some(since) = since {
+            stopwatch.go_on(&service, since);
+        }
+        let result = if matches!(error, WriteError::Stale(_)) { "stale" } else { "error" };
         shared.metrics.synced(P::CONTROLLER, result);
+        debug!(controller = P::NAME, %service, %error, "not written, trying again");
+        // How long this worker pauses, too: the fewer writes a server can take, the fewer are sent at once.
         let pause = match error {
-            WriteError::Busy(pause) => Some(pause),
-            WriteError::Invalid(_) => Some(INVALID_PAUSE),
-            WriteError::Unavailable(_) => Some(UNAVAILABLE_PAUSE),
+            WriteError::Stale(awaited) => {
+                gate.hold(&service, &awaited, || shared.store.read());
+                Duration::ZERO
+            }
+            WriteError::Busy(pause) => {
+                queue.hold(&service, pause);
+                pause
+            }
+            WriteError::Unavailable(_) => {
+                queue.retry(&service, Some(UNAVAILABLE_PAUSE));
+                WORKER_PAUSE
+            }
+            WriteError::Invalid(_) => {
+                queue.retry(&service, Some(INVALID_PAUSE));
+                Duration::ZERO
+            }
             // No worker takes it before this process leads again.
-            WriteError::NotLeading => Some(Duration::ZERO),
-            _ => None,
+            WriteError::NotLeading => {
+                queue.retry(&service, Some(Duration::ZERO));
+                Duration::ZERO
+            }
+            WriteError::NoNamespace | WriteError::NamespaceGoes | WriteError::Denied(..) => {
+                queue.retry(&service, None);
+                Duration::ZERO
+            }
         };
-        let pause = queue.retry(&service, pause);
-        debug!(controller = P::NAME, %service, %error, ?pause, "not written, trying again");
-        if matches!(error, WriteError::Unavailable(_) | WriteError::Busy(_)) {
+        if !pause.is_zero() {
             tokio::select! {
-                () = tokio::time::sleep(WORKER_PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -96,9 +134,18 @@ pub(super) async fn work<P: Planner>(
 }
 
 impl Shared {
-    /// Makes the plan, and carries it out or compares. Returns after which pause to look again although
-    /// nothing failed.
-    async fn sync<P: Planner>(&self, planner: P, name: &ObjectName) -> Result<Option<Duration>, WriteError> {
+    /// Makes the plan, and carries it out or compares. What a Service has waited for in vain is asked for
+    /// first.
+    async fn sync<P: Planner>(
+        &self,
+        planner: P,
+        name: &ObjectName,
+        overdue: Option<Awaited>,
+    ) -> Result<Looked, WriteError> {
+        if let (Some(awaited), Outcome::Write(writer)) = (overdue, &self.outcome) {
+            debug!(controller = P::NAME, service = %name, ?awaited, "the watch does not deliver it");
+            writer.catch_up(awaited).await?;
+        }
         let Planned { plan, stored, figures, service } = planner.plan(&self.store, name);
         let subject = self.subject::<P>(name);
         self.set_aside.report(P::NAME, name, subject.as_ref(), &plan.notes);
@@ -108,10 +155,11 @@ impl Shared {
                 if let Some(figures) = figures {
                     self.metrics.reached(P::CONTROLLER, name, service.as_deref(), figures);
                 }
-                Ok(None)
+                Ok(Looked { wrote: !plan.is_empty(), again: None })
             }
             Outcome::Compare(comparison) => {
-                Ok(comparison.take(P::NAME, name, subject.as_ref(), differences(&plan, &stored)))
+                let again = comparison.take(P::NAME, name, subject.as_ref(), differences(&plan, &stored));
+                Ok(Looked { wrote: false, again })
             }
         }
     }

@@ -6,16 +6,18 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
-use portolan_core::{Event, Kind, ObjectName, Watched};
+use portolan_core::{EndpointSlice, Endpoints, Event, Kind, ObjectName, Service, Watched};
 use portolan_runtime::{Leadership, Store, explain};
 use serde::Deserialize;
 use tracing::debug;
 
+use super::gate::Awaited;
 use crate::plan::{Because, Content, Write};
 
-/// How long an answer may take. The write may still happen after that; its precondition, and the one of
-/// the next try, keep that harmless.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take. Less than what lies between the end of a leader's time to write and the
+/// first moment at which another may lead, so that a write sent at the last moment is given up before
+/// that. It may still happen later; its precondition, and the one of the next try, keep that harmless.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// Largest pause that a server's Retry-After is believed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 const MANAGER: &str = "fieldManager=portolan-controllers";
@@ -23,9 +25,12 @@ const MANAGER: &str = "fieldManager=portolan-controllers";
 /// Why a write was not made.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum WriteError {
-    /// The object is not as it was seen (404, 409): the watch has yet to deliver what changed.
-    #[error("the object has changed meanwhile")]
-    Stale,
+    /// An object is not as it was seen (404, 409): the watch has yet to deliver what changed.
+    #[error("{} {} has changed meanwhile", .0.kind, .0.name)]
+    Stale(Awaited),
+    /// The server does not know the namespace (yet, or any more).
+    #[error("the API server does not know the namespace")]
+    NoNamespace,
     /// The server asks for a pause (429, 503 with Retry-After).
     #[error("the API server asks to wait {} s", .0.as_secs())]
     Busy(Duration),
@@ -50,7 +55,8 @@ impl WriteError {
     /// Label in metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
-            Self::Stale => "stale",
+            Self::Stale(_) => "stale",
+            Self::NoNamespace => "no_namespace",
             Self::Busy(_) => "busy",
             Self::NamespaceGoes => "namespace_terminating",
             Self::Invalid(_) => "invalid",
@@ -81,11 +87,7 @@ impl Writer {
         }
         let kind = C::Object::KIND;
         let name = write.name();
-        let group = match kind.api_version() {
-            "v1" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}"),
-        };
-        let collection = format!("{group}/namespaces/{}/{}", name.namespace, kind.plural());
+        let collection = collection(kind, &name.namespace);
         let (method, uri, content) = match write {
             Write::Create { .. } => (Method::POST, format!("{collection}?{MANAGER}"), "application/json"),
             Write::Update { .. } => (
@@ -102,6 +104,7 @@ impl Writer {
             return Err(WriteError::NotLeading);
         }
         let (status, body) = self.send(method, &uri, content, write.body().to_string().into_bytes()).await?;
+        let awaited = || Awaited { kind, name: name.clone(), seen: write.seen() };
         match (write, status) {
             (Write::Delete { target, .. }, StatusCode::NOT_FOUND) => {
                 self.store.apply([Event::<C::Object>::Deleted(target.name.clone(), target.resource_version)]);
@@ -109,12 +112,10 @@ impl Writer {
             }
             (Write::Update { target, .. }, StatusCode::NOT_FOUND) => {
                 self.store.apply([Event::<C::Object>::Deleted(target.name.clone(), target.resource_version)]);
-                Err(WriteError::Stale)
+                Err(WriteError::Stale(awaited()))
             }
-            // A server that does not know the namespace (yet, or any more).
-            (Write::Create { .. }, StatusCode::NOT_FOUND) | (_, StatusCode::CONFLICT) => {
-                Err(WriteError::Stale)
-            }
+            (Write::Create { .. }, StatusCode::NOT_FOUND) => Err(WriteError::NoNamespace),
+            (_, StatusCode::CONFLICT) => Err(WriteError::Stale(awaited())),
             (_, status) if !status.is_success() => Err(refusal(status, &body)),
             (Write::Delete { target, .. }, _) if !still_there(&body) => {
                 self.store.apply([Event::<C::Object>::Deleted(target.name.clone(), target.resource_version)]);
@@ -134,11 +135,39 @@ impl Writer {
     /// Asks whether an object of the core group that is not in the State is gone: a view that lags must not
     /// remove the endpoints of one that is there.
     async fn confirm_gone(&self, kind: Kind, name: &ObjectName) -> Result<(), WriteError> {
-        let uri = format!("/api/v1/namespaces/{}/{}/{}", name.namespace, kind.plural(), name.name);
+        match self.read(kind, name).await? {
+            None => Ok(()),
+            Some(_) => Err(WriteError::Stale(Awaited { kind, name: name.clone(), seen: None })),
+        }
+    }
+
+    /// Takes in from the API what the watch should have delivered.
+    pub(super) async fn catch_up(&self, awaited: Awaited) -> Result<(), WriteError> {
+        match awaited.kind {
+            Kind::EndpointSlice => self.take_in::<EndpointSlice>(awaited).await,
+            Kind::Endpoints => self.take_in::<Endpoints>(awaited).await,
+            _ => self.take_in::<Service>(awaited).await,
+        }
+    }
+
+    async fn take_in<T: Watched>(&self, Awaited { kind, name, seen }: Awaited) -> Result<(), WriteError> {
+        match self.read(kind, &name).await? {
+            None => self.store.apply([Event::<T>::Deleted(name, seen.unwrap_or_default())]),
+            Some(body) => match serde_json::from_slice::<T>(&body) {
+                Ok(object) => self.store.apply([Event::Applied(object)]),
+                Err(error) => debug!(%kind, %name, %error, "the answer to a read does not decode"),
+            },
+        }
+        Ok(())
+    }
+
+    /// An object as the API server has it now.
+    async fn read(&self, kind: Kind, name: &ObjectName) -> Result<Option<Bytes>, WriteError> {
+        let uri = format!("{}/{}", collection(kind, &name.namespace), name.name);
         let (status, body) = self.send(Method::GET, &uri, "application/json", Vec::new()).await?;
         match status {
-            StatusCode::NOT_FOUND => Ok(()),
-            status if status.is_success() => Err(WriteError::Stale),
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(body)),
             status => Err(refusal(status, &body)),
         }
     }
@@ -181,6 +210,15 @@ impl Writer {
             (status, _) => Ok((status, body)),
         }
     }
+}
+
+/// Path of the objects of a kind in a namespace.
+fn collection(kind: Kind, namespace: &str) -> String {
+    let group = match kind.api_version() {
+        "v1" => "/api/v1".to_owned(),
+        group => format!("/apis/{group}"),
+    };
+    format!("{group}/namespaces/{namespace}/{}", kind.plural())
 }
 
 #[derive(Default, Deserialize)]

@@ -21,6 +21,7 @@ struct Server {
     objects: BTreeMap<String, Value>,
     version: u64,
     writes: usize,
+    reads: usize,
     /// Statuses that the next writes get instead of being made.
     failures: Vec<u16>,
     events: Vec<Value>,
@@ -34,7 +35,8 @@ impl Server {
             return (201, json!({}));
         }
         if method == Method::GET {
-            return (404, json!({}));
+            self.reads += 1;
+            return self.objects.get(path).map_or((404, json!({})), |object| (200, object.clone()));
         }
         self.writes += 1;
         if let Some(status) = self.failures.pop() {
@@ -321,4 +323,77 @@ async fn comparing_writes_nothing_and_tells_what_lasts() {
         ["endpointslices, here = Portolan: 10.0.0.1 (Pod a): here, not there; IPv4 slices: here, not there"]
     );
     assert_eq!(server.events[0]["reason"], "EndpointsDiffer");
+}
+
+/// A World whose server has another version of the slice than the State, and the slice as it is there.
+async fn world_behind() -> (World, EndpointSlice) {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    let mut server = world.server.lock().unwrap();
+    let path = server.objects.keys().find(|path| path.contains("endpointslices")).unwrap().clone();
+    let slice = server.objects.get_mut(&path).unwrap();
+    slice["metadata"]["resourceVersion"] = "5000".into();
+    let slice = serde_json::from_value(slice.clone()).unwrap();
+    (server.version, server.writes) = (5000, 0);
+    drop(server);
+    (world, slice)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_slice_is_another_one_waits_for_the_watch_and_not_for_a_clock() {
+    let (world, slice) = world_behind().await;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.store.apply([Event::Applied(pod("c 10.0.0.3"))]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Two writes of Endpoints, and one of the slice that ran into the other version.
+    assert_eq!(world.server.lock().unwrap().writes, 3, "no change is a reason to try from the same view");
+    let began = tokio::time::Instant::now();
+    world.store.apply([Event::Applied(slice)]);
+    world.reaches(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+    let server = world.stop().await;
+    assert_eq!((server.writes, server.reads), (4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_shows_nothing_else_ends_the_wait_too() {
+    let (world, _) = world_behind().await;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 2);
+    let held: Vec<_> = world.store.read().slices.iter().map(|(_, slice)| slice.as_ref().clone()).collect();
+    let list = held.into_iter().map(Event::Applied);
+    world.store.apply([Event::ListBegins].into_iter().chain(list).chain([Event::ListEnds]));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 3);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_no_watch_delivers_is_read() {
+    let (world, _) = world_behind().await;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(crate::run::gate::LONGEST_WAIT - Duration::from_millis(10)).await;
+    assert_eq!(world.addresses()[1], ["10.0.0.1"]);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(world.addresses()[1], ["10.0.0.1", "10.0.0.2"]);
+    let server = world.stop().await;
+    assert_eq!((server.writes, server.reads), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_to_wait_is_left_alone_whatever_changes() {
+    let world = World::start(&[429, 429], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for number in 2..9 {
+        world.store.apply([Event::Applied(pod(&format!("p{number} 10.0.0.{number}")))]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(world.server.lock().unwrap().writes, 2, "one of each controller");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 4);
+    world.stop().await;
 }

@@ -68,6 +68,10 @@ fn stored(version: u64) -> String {
     )
 }
 
+fn stale(kind: Kind, seen: Option<u64>) -> WriteError {
+    WriteError::Stale(Awaited { kind, name: ObjectName::new("shop", "web"), seen })
+}
+
 fn held(writer: &Writer) -> Option<u64> {
     let state = writer.store.read();
     state.endpoints.get(&ObjectName::new("shop", "web")).map(|object| object.meta.resource_version)
@@ -103,8 +107,8 @@ async fn what_was_written_is_in_the_state_at_once() {
 async fn failures_are_told_apart() {
     let terminating = r#"{"message": "no", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
     for (status, body, want) in [
-        (409, "{}", WriteError::Stale),
-        (404, "{}", WriteError::Stale),
+        (409, "{}", stale(Kind::Endpoints, Some(5))),
+        (404, "{}", stale(Kind::Endpoints, Some(5))),
         (429, "Too many requests", WriteError::Busy(Duration::from_secs(7))),
         (403, terminating, WriteError::NamespaceGoes),
         (403, r#"{"message": "no"}"#, WriteError::Denied(403, "no".to_owned())),
@@ -147,7 +151,10 @@ async fn what_a_missing_object_leaves_is_removed_only_if_the_api_says_so_too() {
     };
     let (writer, requests) = server(by_method(200));
     hold(&writer, 5);
-    assert_eq!(carry_out(&writer, &delete(Because::Gone(Kind::Service))).await, Err(WriteError::Stale));
+    assert_eq!(
+        carry_out(&writer, &delete(Because::Gone(Kind::Service))).await,
+        Err(stale(Kind::Service, None))
+    );
     assert_eq!(requests.lock().unwrap().len(), 1);
     let (writer, requests) = server(by_method(404));
     hold(&writer, 5);
@@ -158,6 +165,35 @@ async fn what_a_missing_object_leaves_is_removed_only_if_the_api_says_so_too() {
         ["GET /api/v1/namespaces/shop/services/web", "DELETE /api/v1/namespaces/shop/endpoints/web"]
     );
     let (writer, requests) = server(by_method(200));
-    assert_eq!(carry_out(&writer, &delete(Because::Gone(Kind::Endpoints))).await, Err(WriteError::Stale));
+    assert_eq!(
+        carry_out(&writer, &delete(Because::Gone(Kind::Endpoints))).await,
+        Err(stale(Kind::Endpoints, None))
+    );
     assert_eq!(requests.lock().unwrap()[0].0, "GET /api/v1/namespaces/shop/endpoints/web");
+}
+
+#[tokio::test]
+async fn what_a_watch_does_not_deliver_is_asked_for() {
+    let awaited = |seen| Awaited { kind: Kind::Endpoints, name: ObjectName::new("shop", "web"), seen };
+    let (writer, requests) = server(|_| answer(200, &stored(9)));
+    hold(&writer, 5);
+    writer.catch_up(awaited(Some(5))).await.unwrap();
+    assert_eq!(held(&writer), Some(9));
+    assert_eq!(requests.lock().unwrap()[0].0, "GET /api/v1/namespaces/shop/endpoints/web");
+    let (writer, _) = server(|_| answer(404, "{}"));
+    hold(&writer, 5);
+    writer.catch_up(awaited(Some(5))).await.unwrap();
+    assert_eq!(held(&writer), None);
+}
+
+#[tokio::test]
+async fn nothing_is_created_in_a_namespace_that_the_server_does_not_know() {
+    let (writer, _) = server(|_| answer(404, "{}"));
+    assert_eq!(carry_out(&writer, &create()).await, Err(WriteError::NoNamespace));
+}
+
+#[test]
+fn a_write_ends_before_another_process_may_lead() {
+    let times = portolan_runtime::LeaseTimes::default();
+    assert!(PATIENCE < times.duration - times.renew_deadline);
 }

@@ -1,0 +1,111 @@
+//! Services that wait until the watches have delivered what a write ran into.
+//!
+//! The answer to a write that succeeds goes into the State, so that the next plan needs to wait for
+//! nothing. A write that meets an object which is not as it was seen (409, 404), or a Service that is
+//! there although it was not seen, has run ahead of the watches: another plan from the same view would
+//! fail again. Upstream tries again after growing pauses, and Endpoints that fail 15 times are forgotten;
+//! here the Service waits for the very object, and if that takes too long, asks for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use portolan_core::{ChangeSet, EndpointSlice, Endpoints, Kind, ObjectName, Service, State, Watched};
+use portolan_runtime::Queue;
+
+/// How long to wait for a watch. A Service is late by this much at most where a watch is silent or where
+/// the server refused without a reason that the watch would show.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// An object that is not in the API what it is in the State.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Awaited {
+    pub(super) kind: Kind,
+    pub(super) name: ObjectName,
+    /// Its version in the State; `None` = not there.
+    pub(super) seen: Option<u64>,
+}
+
+impl Awaited {
+    /// Whether the State has something else by now.
+    fn came(&self, state: &State) -> bool {
+        fn version<T: Watched>(state: &State, name: &ObjectName) -> Option<u64> {
+            T::table(state).get(name).map(|object| object.meta().resource_version)
+        }
+        let version = match self.kind {
+            Kind::EndpointSlice => version::<EndpointSlice>(state, &self.name),
+            Kind::Endpoints => version::<Endpoints>(state, &self.name),
+            _ => version::<Service>(state, &self.name),
+        };
+        version != self.seen
+    }
+}
+
+/// The Services of one controller that wait.
+#[derive(Clone)]
+pub(super) struct Gate {
+    queue: Queue<ObjectName>,
+    waiting: Arc<Mutex<HashMap<ObjectName, Awaited>>>,
+}
+
+impl Gate {
+    /// Nobody waits yet; `queue` holds and releases.
+    pub(super) fn new(queue: Queue<ObjectName>) -> Self {
+        Self { queue, waiting: Arc::default() }
+    }
+
+    /// Holds a Service that is being worked on. `state` is asked after the Service is known to wait, so
+    /// that what the watches deliver meanwhile is not missed.
+    pub(super) fn hold<'a>(
+        &self,
+        service: &ObjectName,
+        awaited: &Awaited,
+        state: impl FnOnce() -> std::sync::RwLockReadGuard<'a, State>,
+    ) {
+        self.queue.hold(service, LONGEST_WAIT);
+        self.lock().insert(service.clone(), awaited.clone());
+        if awaited.came(&state()) {
+            self.release(service);
+        }
+    }
+
+    /// Lets those go on whose object is among the changes.
+    pub(super) fn open(&self, changes: &ChangeSet) {
+        let waiting = self.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        let changed = |awaited: &Awaited| match awaited.kind {
+            Kind::EndpointSlice => changes.slices.get(&awaited.name).is_some(),
+            Kind::Endpoints => changes.endpoints.get(&awaited.name).is_some(),
+            _ => changes.services.get(&awaited.name).is_some(),
+        };
+        let free: Vec<_> = waiting
+            .iter()
+            .filter(|(_, awaited)| changed(awaited))
+            .map(|(service, _)| service.clone())
+            .collect();
+        drop(waiting);
+        free.iter().for_each(|service| self.release(service));
+    }
+
+    /// Lets all go on: a list was taken in, so the State is as new as any read.
+    pub(super) fn open_all(&self) {
+        let all: Vec<_> = self.lock().keys().cloned().collect();
+        all.iter().for_each(|service| self.release(service));
+    }
+
+    /// What a Service that is taken up has waited for in vain.
+    pub(super) fn overdue(&self, service: &ObjectName) -> Option<Awaited> {
+        self.lock().remove(service)
+    }
+
+    fn release(&self, service: &ObjectName) {
+        self.lock().remove(service);
+        self.queue.release(service);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, Awaited>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
