@@ -1,14 +1,16 @@
 //! A work queue of keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -41,7 +43,7 @@ struct Waiting<K> {
     /// What changed, then what is only looked through.
     lanes: [VecDeque<(K, Instant)>; 2],
     queued: HashMap<K, Lane>,
-    running: HashSet<K>,
+    running: HashMap<K, Instant>,
     again: HashSet<K>,
     /// Keys that wait for their release, and the alarm that ends that.
     held: HashMap<K, Alarm>,
@@ -66,7 +68,7 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
         if self.held.contains_key(&key) {
             return false;
         }
-        if self.running.contains(&key) {
+        if self.running.contains_key(&key) {
             self.again.insert(key);
             return false;
         }
@@ -123,11 +125,44 @@ pub struct QueueMetrics {
     retries: Family<Name, Counter>,
     waited: Family<Name, Histogram>,
     worked: Family<Name, Histogram>,
+    ages: Ages,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Name {
     name: &'static str,
+}
+
+/// How long the keys of each queue have been worked on, as of now.
+#[derive(Clone, Default)]
+struct Ages(Arc<Mutex<Vec<(Name, AgesOf)>>>);
+
+type AgesOf = Box<dyn Fn() -> Vec<Duration> + Send + Sync>;
+
+impl fmt::Debug for Ages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ages")
+    }
+}
+
+impl Collector for Ages {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let total = |ages: &[Duration]| ages.iter().sum::<Duration>();
+        let longest = |ages: &[Duration]| ages.iter().max().copied().unwrap_or_default();
+        let metrics: [(&str, &str, &dyn Fn(&[Duration]) -> Duration); 2] = [
+            ("workqueue_unfinished_work_seconds", "Time spent so far on keys that are worked on", &total),
+            ("workqueue_longest_running_processor_seconds", "The longest of these times", &longest),
+        ];
+        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, help, of) in metrics {
+            let kind = ConstGauge::new(0.0).metric_type();
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            for (queue, ages) in queues.iter() {
+                ConstGauge::new(of(&ages()).as_secs_f64()).encode(metric.encode_family(queue)?)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Instruments {
@@ -150,6 +185,7 @@ impl QueueMetrics {
             retries: Family::default(),
             waited: durations(),
             worked: durations(),
+            ages: Ages::default(),
         };
         admin.register(|registry| {
             registry.register("workqueue_depth", "Keys that wait", metrics.depth.clone());
@@ -165,15 +201,17 @@ impl QueueMetrics {
                 "Time a key was worked on",
                 metrics.worked.clone(),
             );
+            registry.register_collector(Box::new(metrics.ages.clone()));
         });
         metrics
     }
 }
 
-impl<K: Clone + Eq + Hash> Queue<K> {
+impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     /// A queue whose failed keys pause from `first` to `longest`.
     pub fn new(name: &'static str, metrics: &QueueMetrics, first: Duration, longest: Duration) -> Self {
         let name = Name { name };
+        let ages = &metrics.ages;
         let metrics = Instruments {
             depth: metrics.depth.get_or_create(&name).clone(),
             adds: metrics.adds.get_or_create(&name).clone(),
@@ -184,7 +222,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let waiting = Waiting {
             lanes: Default::default(),
             queued: HashMap::new(),
-            running: HashSet::new(),
+            running: HashMap::new(),
             again: HashSet::new(),
             held: HashMap::new(),
             later: BTreeMap::new(),
@@ -193,7 +231,15 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             first,
             longest,
         };
-        Self { state: Arc::new(Mutex::new(waiting)), wake: Arc::default(), metrics: Arc::new(metrics) }
+        let state = Arc::new(Mutex::new(waiting));
+        let running = Arc::downgrade(&state);
+        let of_queue = move || {
+            let state = running.upgrade();
+            let state = state.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner));
+            state.iter().flat_map(|state| state.running.values()).map(Instant::elapsed).collect()
+        };
+        ages.0.lock().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(of_queue)));
+        Self { state, wake: Arc::default(), metrics: Arc::new(metrics) }
     }
 
     /// Adds a key, to be worked on as soon as possible.
@@ -228,7 +274,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 let mut state = self.lock();
                 let alarm = state.ring();
                 if let Some((key, since)) = state.pop() {
-                    state.running.insert(key.clone());
+                    state.running.insert(key.clone(), Instant::now());
                     self.metrics.depth.set(i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
                     self.metrics.waited.observe(since.elapsed().as_secs_f64());
                     // One wake-up may stand for several keys: pass it on.
@@ -390,6 +436,30 @@ mod tests {
             queue.done(&key, NOW);
         }
         assert_eq!(order, [3, 9, 0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_under_way_has_an_age() {
+        let admin = Admin::new();
+        let second = Duration::from_secs(1);
+        let queue = Queue::new("test", &QueueMetrics::new(&admin), second, second);
+        let shown = || {
+            let mut text = String::new();
+            admin
+                .register(|registry| prometheus_client::encoding::text::encode(&mut text, registry).unwrap());
+            let ages = text.lines().filter_map(|line| line.split_once("_seconds{name=\"test\"} ")?.1.into());
+            ages.map(str::to_owned).collect::<Vec<_>>()
+        };
+        queue.add(1);
+        queue.add(2);
+        queue.next().await;
+        tokio::time::sleep(second).await;
+        queue.next().await;
+        tokio::time::sleep(second).await;
+        assert_eq!(shown(), ["3.0", "2.0"]);
+        queue.done(&1, NOW);
+        queue.done(&2, NOW);
+        assert_eq!(shown(), ["0.0", "0.0"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! Metrics of the controllers.
 
+mod distribution;
 mod slices;
 
 use portolan_core::{ObjectName, Service};
@@ -11,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::args::Controller;
 use crate::slices::Figures;
+use distribution::Distributions;
 use slices::SliceMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +35,7 @@ pub(super) struct Metrics {
     slices: SliceMetrics,
     mirrored: SliceMetrics,
     writes: Family<WriteLabels, Counter>,
+    distributions: Distributions,
 }
 
 impl Metrics {
@@ -42,6 +45,7 @@ impl Metrics {
             slices: SliceMetrics::new(admin, "endpoint_slice_controller"),
             mirrored: SliceMetrics::new(admin, "endpoint_slice_mirroring_controller"),
             writes: Family::default(),
+            distributions: Distributions::new(admin),
         };
         admin.register(|registry| {
             registry.register(
@@ -73,6 +77,9 @@ impl Metrics {
         service: Option<&Service>,
         figures: Figures,
     ) {
+        if controller == Controller::EndpointSlices {
+            self.distributions.saw(name, service);
+        }
         if let Some(metrics) = self.of(controller) {
             metrics.synced(name, service, figures);
         }
