@@ -147,21 +147,18 @@ impl fmt::Debug for Ages {
 
 impl Collector for Ages {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let total = |ages: &[Duration]| ages.iter().sum::<Duration>();
-        let longest = |ages: &[Duration]| ages.iter().max().copied().unwrap_or_default();
-        let metrics: [(&str, &str, &dyn Fn(&[Duration]) -> Duration); 2] = [
-            ("workqueue_unfinished_work_seconds", "Time spent so far on keys that are worked on", &total),
-            ("workqueue_longest_running_processor_seconds", "The longest of these times", &longest),
-        ];
         let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, help, of) in metrics {
+        let mut tell = |name, help, of: fn(Vec<Duration>) -> Duration| -> fmt::Result {
             let kind = ConstGauge::new(0.0).metric_type();
             let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-            for (queue, ages) in queues.iter() {
-                ConstGauge::new(of(&ages()).as_secs_f64()).encode(metric.encode_family(queue)?)?;
-            }
-        }
-        Ok(())
+            queues.iter().try_for_each(|(queue, ages)| {
+                ConstGauge::new(of(ages()).as_secs_f64()).encode(metric.encode_family(queue)?)
+            })
+        };
+        let name = "workqueue_unfinished_work_seconds";
+        tell(name, "Time spent so far on keys that are worked on", |ages| ages.iter().sum())?;
+        let name = "workqueue_longest_running_processor_seconds";
+        tell(name, "The longest of these times", |ages| ages.into_iter().max().unwrap_or_default())
     }
 }
 
