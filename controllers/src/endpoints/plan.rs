@@ -100,7 +100,7 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
     let capacity_told = existing.meta.annotations.get(OVER_CAPACITY).map(AsRef::as_ref);
     let labels = changes(&existing.meta.labels, &labels);
     let same = existing.problems.is_empty() && stored == canonical(&subsets);
-    if same && labels.is_empty() && (capacity_told == Some(TRUNCATED)) == truncated {
+    if same && labels.is_empty() && capacity_told == truncated.then_some(TRUNCATED) {
         return Plan { writes: Vec::new(), notes };
     }
     let time = trigger(&subsets, &stored, pods);

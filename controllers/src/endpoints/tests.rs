@@ -4,7 +4,10 @@ use super::{CAPACITY, plan};
 use crate::plan::{Because, Plan, Write};
 use crate::testing::{pod, second, service};
 
+mod addresses;
+mod capacity;
 mod existing;
+mod shapes;
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const HEADLESS: &str = "service.kubernetes.io/headless";
