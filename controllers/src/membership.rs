@@ -96,3 +96,6 @@ pub(crate) fn annotated(annotations: &Labels, time: Option<Timestamp>) -> Labels
     wanted.extend(trigger_annotation(time));
     wanted
 }
+
+#[cfg(test)]
+mod tests;
