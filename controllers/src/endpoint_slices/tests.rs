@@ -11,10 +11,12 @@ use crate::plan::{Because, Plan, Write};
 use crate::slices::SliceContent;
 use crate::testing::{carry_out, node, pod, second, service};
 
+mod compared;
 mod contract;
 mod packing;
 mod topology;
 mod walk;
+mod zones;
 
 const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 

@@ -148,6 +148,12 @@ mod tests {
             ("a=1 b=3", "a=4 b=4", "a=2 b=6"),
             ("a=4 b=4 c=4", "a=9", "a=3 b=3 c=3"),
             ("a=4 b=4 c=4", "a=7", "a=3 b=2 c=2"),
+            // Upstream's examples.
+            ("a=45 b=55", "a=1 b=1", "a=1 b=1"),
+            ("a=35 b=35 c=30", "a=5 b=2 c=3", "a=4 b=3 c=3"),
+            ("a=51 b=51 c=58", "a=16", "a=6 b=5 c=5"),
+            ("a=50 b=56 c=54", "a=16", "a=5 b=6 c=5"),
+            ("a=50 b=56 c=54", "b=8 c=8", "a=5 b=6 c=5"),
             // A zone without ready nodes gives all that it has.
             ("a=4 b=4", "a=2 gone=4", "a=3 b=3"),
         ] {
@@ -161,12 +167,29 @@ mod tests {
             ("a=4", "a=4", "there are ready nodes in fewer than two zones"),
             ("", "a=4", "there are ready nodes in fewer than two zones"),
             ("a=4 b=4 c=4", "a=1 b=1", "2 endpoints are too few for 3 zones"),
+            ("a=30 b=40 c=30", "a=1 b=1", "2 endpoints are too few for 3 zones"),
             ("a=4 b=4 c=4", "a=5", "5 endpoints cannot be divided among 3 zones without overload"),
             ("a=1 b=9", "a=1 b=2", "3 endpoints cannot be divided among 2 zones without overload"),
         ] {
             assert_eq!(divided(cpu, endpoints), Err(why.to_owned()), "{cpu}: {endpoints}");
         }
         assert!(Shares::of(None, 9).is_err());
+    }
+
+    /// `Test_checkNodeTopologyDistribution`.
+    #[test]
+    fn endpoints_are_divided_anew_where_upstream_looks_again() {
+        for (cpu, endpoints, again) in [
+            ("a=100 b=1000 c=2000", "a=1 b=2 c=3", true),
+            ("b=1000 c=2000", "a=1 b=2 c=3", true),
+            ("b=4000 c=4000", "b=5 c=4", false),
+            ("b=4000 c=4000", "b=6 c=4", true),
+            ("a=2000 b=1000 c=100", "a=20 b=10 c=1", false),
+        ] {
+            let held = zones(endpoints);
+            let holds = Shares::of(Some(&read(cpu)), held.len()).is_ok_and(|shares| shares.hold(&held));
+            assert_eq!(!holds, again, "{cpu}: {endpoints}");
+        }
     }
 
     #[test]

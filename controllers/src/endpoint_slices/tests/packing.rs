@@ -109,9 +109,13 @@ fn an_endpoint_that_is_in_two_slices_is_kept_in_one() {
 fn a_slice_that_is_not_needed_becomes_the_one_that_is() {
     let (mut cluster, _) = preset(&[3]);
     let name = cluster.only().meta.name.clone();
+    let slice = cluster.slices.values_mut().next().unwrap();
+    slice.meta.annotations.insert("other".into(), "kept".into());
     cluster.service = Some(service("v4 :81"));
     assert_eq!(cluster.settle(), "update", "other ports: one write, and no moment without endpoints");
     assert_eq!(cluster.only().meta.name, name);
+    // kube-controller-manager overwrites them (kubernetes#108267).
+    assert_eq!(&*cluster.only().meta.annotations["other"], "kept");
     cluster.pods.clear();
     assert_eq!(cluster.settle(), "update", "no pods: the slice becomes the placeholder");
     assert_eq!(cluster.text(), "IPv4 :");
@@ -164,4 +168,63 @@ fn a_name_that_is_taken_is_passed_over() {
     cluster.slices.get_mut(&name).unwrap().meta.labels.clear();
     assert_eq!(cluster.settle(), "create");
     assert_eq!(cluster.slices.len(), 2);
+}
+
+/// The scenarios of upstream's `reconciler_test.go`, with the sizes and the writes that it wants.
+#[test]
+fn scenarios_cost_the_writes_that_they_cost_upstream() {
+    // "Some preexisting": the rest of 127 goes to the slice that it fills best.
+    let (mut cluster, total) = preset(&[62, 61]);
+    crowd(&mut cluster, total..total + 127, "");
+    assert_eq!(cluster.settle(), "update create");
+    assert_eq!(sizes(&cluster), [61, 89, 100]);
+    // "Worse allocation": two creates rather than two updates and a create.
+    let (mut cluster, total) = preset(&[74, 74]);
+    crowd(&mut cluster, total..total + 152, "");
+    assert_eq!(cluster.settle(), "create create");
+    assert_eq!(sizes(&cluster), [52, 74, 74, 100]);
+    // "Update packing": of slices that change anyway, the fuller one takes what is new.
+    let (mut cluster, total) = preset(&[80, 20]);
+    cluster.pod("p0000 10.0.0.1 unready");
+    cluster.pod("p0080 10.0.0.81 unready");
+    crowd(&mut cluster, total..total + 15, "");
+    assert_eq!(cluster.settle(), "update update");
+    assert_eq!(sizes(&cluster), [20, 95]);
+    // "Recycling": nothing is packed anew until every slice has to change.
+    let (mut cluster, _) = preset(&[30; 10]);
+    cluster.service = Some(service("v4 :81"));
+    let operations = cluster.settle();
+    assert_eq!((operations.matches("update").count(), operations.matches("delete").count()), (3, 7));
+    assert!(!operations.contains("create"), "{operations}");
+    assert_eq!(sizes(&cluster), [100, 100, 100]);
+}
+
+#[test]
+fn what_concerns_every_slice_is_one_update_of_each() {
+    let mut cluster = Cluster::new("v4 :80", &[]);
+    crowd(&mut cluster, 0..250, "");
+    assert_eq!(cluster.settle(), "create create create");
+    for (words, operations) in [
+        ("v4 :81", "update update update"),
+        ("v4 :81 label:foo=bar", "update update update"),
+        ("v4 :81 label:foo=bar label:kubernetes.io/service-name=bad", ""),
+    ] {
+        cluster.service = Some(service(words));
+        assert_eq!(cluster.settle(), operations, "{words}");
+        assert_eq!(sizes(&cluster), [50, 100, 100]);
+    }
+    assert!(cluster.slices.values().all(|slice| slice.meta.label("foo") == Some("bar")));
+}
+
+#[test]
+fn pods_whose_ports_are_in_five_ways_are_in_five_slices() {
+    let mut cluster = Cluster::new("v4 :80>http", &[]);
+    for way in 0..5 {
+        crowd(&mut cluster, way * 60..way * 60 + 60, &format!("http={}", 8080 + way));
+    }
+    assert_eq!(cluster.settle(), "create create create create create");
+    assert_eq!(sizes(&cluster), [60; 5]);
+    let mut ports: Vec<_> = cluster.slices.values().map(|slice| slice.ports[0].port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [8080, 8081, 8082, 8083, 8084]);
 }

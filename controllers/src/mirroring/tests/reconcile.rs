@@ -104,3 +104,57 @@ fn a_slice_that_somebody_changed_is_put_right() {
     cluster.only().meta.deletion_timestamp = Some(second("30"));
     assert_eq!(cluster.settle(), "create", "one that is going is replaced");
 }
+
+#[test]
+fn as_many_slices_are_reused_as_there_are() {
+    for (before, after, operations) in [
+        ("10.0.0.1 :80", "10.0.0.1 a:1 | 10.0.0.2 b:2", "update create"),
+        ("10.0.0.1 a:1 | 10.0.0.2 b:2", "10.0.0.3 :80", "delete update"),
+        ("10.0.0.1 a:1 | 10.0.0.2 b:2", "10.0.0.1 !10.0.0.3 a:1 | 10.0.0.2 c:3", "update update"),
+        ("fd00::1 :80", "10.0.0.1 :80", "delete create"),
+        ("10.0.0.1 fd00::1 a:1", "10.0.0.1 fd00::1 b:2", "update update"),
+    ] {
+        let mut cluster = Cluster::settled(before);
+        cluster.say(after);
+        assert_eq!(cluster.settle(), operations, "{before} -> {after}");
+    }
+}
+
+#[test]
+fn what_has_no_usable_address_is_no_slice() {
+    for text in ["", ":80", "a:80 b:81 | c:82", "x y :80", "127.0.0.1 !169.254.0.1 a:80 b:81 | z :82"] {
+        let mut cluster = Cluster::new(text);
+        assert_eq!(cluster.settle(), "", "{text}");
+        let mut cluster = Cluster::settled("10.0.0.1 a:80 | 10.0.0.2 b:81");
+        *cluster.endpoints() = endpoints(text);
+        assert_eq!(cluster.settle(), "delete delete", "{text}");
+    }
+}
+
+#[test]
+fn a_slice_that_lacks_addresses_gets_them() {
+    let text = "10.0.0.1 !10.0.0.2 a:1 b:2 | 10.0.0.3 10.0.0.4 c:3";
+    let want = Cluster::settled(text).text();
+    for (left, operations) in [(0, "update update"), (1, "update update"), (2, "")] {
+        let mut cluster = Cluster::settled(text);
+        cluster.slices.values_mut().for_each(|slice| slice.endpoints.truncate(left));
+        assert_eq!(cluster.settle(), operations, "{left} left");
+        assert_eq!(cluster.text(), want);
+    }
+}
+
+/// `TestEndpointSliceMirroringSelectorTransition`. The API server stores no empty selector.
+#[test]
+fn mirrored_slices_come_and_go_as_the_selector_goes_and_comes() {
+    let mut cluster = Cluster::settled("10.0.0.1 :80");
+    for (words, operations, left) in [
+        ("v4 :80", "delete", 0),
+        ("v4 :80 no-selector", "create", 1),
+        ("v4 :80 no-selector label:app=web", "", 1),
+        ("v4 :80", "delete", 0),
+    ] {
+        cluster.service = Some(service(words));
+        assert_eq!(cluster.settle(), operations, "{words}");
+        assert_eq!(cluster.slices.len(), left, "{words}");
+    }
+}
