@@ -6,6 +6,7 @@ use std::process::Command;
 mod differences;
 mod docs;
 mod image;
+mod upstream_tests;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
