@@ -48,7 +48,8 @@ fn subsets_follow_ports_that_come_and_go() {
     }
 }
 
-/// kube-controller-manager leaves this key out of its comparison.
+/// kube-controller-manager leaves this key of the Endpoints out of its comparison, so that a wrong one alone stays;
+/// but not that of the Service, so that one with a cluster IP that carries it is written at every sync.
 #[test]
 fn a_wrong_headless_label_alone_is_put_right_and_then_left() {
     for (words, wrong) in [("v4 :80", true), ("v4 headless :80", false)] {
