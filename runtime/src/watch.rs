@@ -5,7 +5,7 @@
 //! HTTP-level 410. This one decodes straight into the State's projections, object by object.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
@@ -13,7 +13,7 @@ use portolan_core::{Event, Watched};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::{Admin, Backoff, Problems, Store};

@@ -14,14 +14,24 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, Request};
 use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::{Api, Failure, Random};
+use crate::{Api, Random};
 
+mod client;
+mod course;
 mod journal;
+mod stale;
 mod stream;
+mod tally;
 
+use client::Client;
+pub use client::Link;
+use course::{Course, Fate, Shared};
 pub use journal::Write;
+use stream::Beginning;
+pub use tally::{Fault, Tally};
 
 /// How often each failure happens, in cases of 1000 requests (of watches: of 1000 events). All are zero
 /// by default.
@@ -42,10 +52,20 @@ pub struct Faults {
     /// What every request takes at least. Without it two writers that contradict each other do so without
     /// end in one moment of virtual time.
     pub latency: Duration,
-    /// The answer takes its time, at most [`Faults::delay`].
+    /// The request takes its time, at most [`Faults::delay`], before or after its effect.
     pub slow: u32,
-    /// The longest that anything takes.
+    /// The longest that most things take.
     pub delay: Duration,
+    /// A request that takes its time takes up to five times as long.
+    pub very_slow: u32,
+    /// A write is on its way for so long that its client gives it up; it takes effect after that.
+    pub land_late: u32,
+    /// The client dies after it has sent a write that never arrives.
+    pub crash_before: u32,
+    /// The client dies before it has the answer to a write that took effect.
+    pub crash_after: u32,
+    /// A streaming list begins as of an older version.
+    pub watch_stale: u32,
     /// A watch is refused with 410.
     pub watch_refused: u32,
     /// A watch ends, in good order, with an error, or in the middle of an event.
@@ -73,7 +93,12 @@ impl Faults {
             latency: Duration::from_millis(20),
             slow: 200,
             delay: Duration::from_secs(3),
-            watch_refused: 20,
+            very_slow: 100,
+            land_late: 10,
+            crash_before: 8,
+            crash_after: 8,
+            watch_stale: 500,
+            watch_refused: 40,
             watch_cut: 15,
             watch_expired: 8,
             watch_twice: 30,
@@ -86,30 +111,39 @@ impl Faults {
 /// The API, as a client in a simulation sees it.
 #[derive(Clone)]
 pub struct Simulator {
+    api: Api,
     router: Router,
+    client: Arc<Mutex<Client>>,
     shared: Arc<Mutex<Shared>>,
-}
-
-struct Shared {
-    faults: Faults,
-    random: Random,
-    writes: Vec<Write>,
-}
-
-/// What happens to a request.
-enum Fate {
-    Served,
-    Refused(Failure),
-    Broken,
-    /// Takes effect, and then fails.
-    Lost(Option<Failure>),
 }
 
 impl Simulator {
     /// An API whose failures come from a seed.
     pub fn new(api: &Api, faults: Faults, seed: u64) -> Self {
-        let shared = Shared { faults, random: Random::new(seed), writes: Vec::new() };
-        Self { router: api.router(), shared: Arc::new(Mutex::new(shared)) }
+        let shared = Arc::new(Mutex::new(Shared::new(faults, Random::new(seed))));
+        Self { api: api.clone(), router: api.router(), client: Arc::default(), shared }
+    }
+
+    /// The same API, for another client, which fails by itself.
+    pub fn another_client(&self) -> Self {
+        let mut shared = self.lock();
+        shared.clients += 1;
+        Self { client: Arc::new(Mutex::new(Client::new(shared.clients))), ..self.clone() }
+    }
+
+    /// This client's number, as in [`Write::client`].
+    pub fn number(&self) -> u64 {
+        self.client().number
+    }
+
+    /// Whether this client has died at one of its writes. What it does after that reaches nobody.
+    pub fn crashed(&self) -> bool {
+        self.client().crashed
+    }
+
+    /// Changes the network between this client and the API.
+    pub fn link(&self, link: Link) {
+        self.client().link = link;
     }
 
     /// Changes how often failures happen, for watches that are open too.
@@ -117,90 +151,119 @@ impl Simulator {
         self.lock().faults = faults;
     }
 
-    /// The writes since this was last asked, in the order in which they reached the API.
-    pub fn take_writes(&self) -> Vec<Write> {
-        std::mem::take(&mut self.lock().writes)
+    /// The writes so far, in the order in which they reached the API.
+    pub fn writes<T>(&self, look: impl FnOnce(&[Write]) -> T) -> T {
+        look(&self.lock().writes)
+    }
+
+    /// The faults so far.
+    pub fn tally(&self) -> Tally {
+        self.lock().tally
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while the network lets nothing through.
+    async fn hold(&self) {
+        let link = self.client().link;
+        if let Link::Held(until) = link {
+            sleep_until(until).await;
+        }
+    }
+
     async fn serve(self, request: Request<Bytes>) -> Result<Response, BoxError> {
-        let watch = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.contains("watch=true") || query.contains("watch=1"));
-        let (pause, fate) = self.lock().fate(request.method(), watch);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        let sent = Instant::now();
+        let link = self.client().link;
+        let query = request.uri().query().unwrap_or_default();
+        let watch = query.contains("watch=true") || query.contains("watch=1");
+        let Course { pauses: [there, back], mut fate } = self.lock().course(request.method(), watch);
+        match link {
+            Link::Broken(until) if sent < until => fate = Fate::Broken,
+            Link::Held(until) if sent < until && *request.method() != Method::GET => {
+                fate = Fate::LandsLate(until - sent);
+            }
+            Link::Held(_) => self.hold().await,
+            Link::Open | Link::Broken(_) => {}
         }
-        match fate {
-            Fate::Refused(failure) => return Ok(crate::http::failure(&failure)),
+        if !there.is_zero() {
+            sleep(there).await;
+        }
+        // It may have died at another request meanwhile.
+        if self.crashed() {
+            return std::future::pending().await;
+        }
+        if let Some(fault) = fate.fault() {
+            self.lock().tally.count(fault);
+        }
+        match &fate {
+            Fate::Refused(failure) => return Ok(crate::http::failure(failure)),
             Fate::Broken => return Err(broken()),
-            Fate::Served | Fate::Lost(_) => {}
+            Fate::CrashBefore => return self.crash().await,
+            Fate::LandsLate(pause) => {
+                let pause = *pause;
+                tokio::spawn(async move {
+                    sleep(pause).await;
+                    // Nobody waits for the answer.
+                    let _ = self.land(request, sent, true).await;
+                });
+                return std::future::pending().await;
+            }
+            Fate::Served | Fate::Lost(_) | Fate::CrashAfter => {}
         }
-        let entry = (*request.method() != Method::GET).then(|| Write::new(&request));
-        let router = self.router.clone();
-        let response = router.oneshot(request.map(Body::from)).await?;
-        if let Some(mut entry) = entry {
-            entry.code = response.status().as_u16();
-            self.lock().writes.push(entry);
+        let path = request.uri().path().to_owned();
+        let lists = watch && query_lists(&request);
+        let stale = lists.then(|| self.lock().stale(&self.api, &path)).flatten();
+        let (response, entry) = self.land(request, sent, false).await?;
+        if !back.is_zero() {
+            sleep(back).await;
         }
         match fate {
+            Fate::CrashAfter => self.crash().await,
             Fate::Lost(Some(failure)) => Ok(crate::http::failure(&failure)),
             Fate::Lost(None) => Err(broken()),
-            _ if watch && response.status().is_success() => Ok(stream::disturb(response, self.shared)),
-            _ => Ok(response),
+            _ if watch && response.status().is_success() => {
+                Ok(stream::disturb(response, self, path, Beginning { lists, instead: stale }))
+            }
+            _ => {
+                if let Some(entry) = entry {
+                    self.lock().writes[entry].answered = Some(Instant::now());
+                }
+                Ok(response)
+            }
         }
+    }
+
+    /// Gives the request to the API. Returns the answer, and the place of a write in the journal.
+    async fn land(
+        &self,
+        request: Request<Bytes>,
+        sent: Instant,
+        late: bool,
+    ) -> Result<(Response, Option<usize>), BoxError> {
+        let writes = *request.method() != Method::GET;
+        let entry = writes.then(|| Write::new(&request, self.number(), sent, late));
+        let before = self.api.read(crate::Store::version);
+        let response = self.router.clone().oneshot(request.map(Body::from)).await?;
+        let Some(mut entry) = entry else { return Ok((response, None)) };
+        entry.code = response.status().as_u16();
+        entry.changed = self.api.read(crate::Store::version) != before;
+        Ok((response, Some(self.lock().record(entry))))
+    }
+
+    async fn crash<T>(&self) -> T {
+        self.client().crashed = true;
+        std::future::pending().await
     }
 }
 
-impl Shared {
-    fn fate(&mut self, method: &Method, watch: bool) -> (Duration, Fate) {
-        let faults = self.faults;
-        let slow = self.random.chance(faults.slow).then(|| self.moment());
-        let pause = faults.latency + slow.unwrap_or_default();
-        let changes = *method == Method::PUT || *method == Method::PATCH;
-        let writes = *method != Method::GET;
-        let random = &mut self.random;
-        let fate = if random.chance(faults.too_many) {
-            Fate::Refused(Failure::too_many_requests(1))
-        } else if changes && random.chance(faults.conflict) {
-            Fate::Refused(Failure::conflict(
-                crate::Kind::Service,
-                "simulated",
-                "the object has been modified",
-            ))
-        } else if random.chance(faults.error_before) {
-            Fate::Refused(if random.chance(500) {
-                Failure::unavailable()
-            } else {
-                Failure::internal("simulated")
-            })
-        } else if watch && random.chance(faults.watch_refused) {
-            Fate::Refused(Failure::expired("too old resource version: simulated"))
-        } else if random.chance(faults.reset_before) {
-            Fate::Broken
-        } else if writes && random.chance(faults.error_after) {
-            let failure = match random.below(3) {
-                0 => Failure::unavailable(),
-                1 => Failure::internal("simulated, after the write"),
-                _ => Failure::timeout(),
-            };
-            Fate::Lost(Some(failure))
-        } else if writes && random.chance(faults.reset_after) {
-            Fate::Lost(None)
-        } else {
-            Fate::Served
-        };
-        (pause, fate)
-    }
-
-    fn moment(&mut self) -> Duration {
-        let longest = u64::try_from(self.faults.delay.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.random.below(longest.saturating_add(1)))
-    }
+fn query_lists(request: &Request<Bytes>) -> bool {
+    request.uri().query().is_some_and(|query| query.contains("sendInitialEvents=true"))
 }
 
 fn broken() -> BoxError {

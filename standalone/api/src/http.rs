@@ -25,7 +25,8 @@ mod watch;
 use answer::Form;
 pub(crate) use answer::failure;
 use query::Query;
-use target::Target;
+pub(crate) use target::Target;
+pub(crate) use watch::frame;
 
 /// As upstream: what is larger than etcd takes is refused.
 const MOST_BYTES: usize = 3 * 1024 * 1024;

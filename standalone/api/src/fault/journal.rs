@@ -8,8 +8,16 @@ use tokio::time::Instant;
 /// A write that reached the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// When, in the runtime's time.
+    /// Number of the client that sent it.
+    pub client: u64,
+    /// When it was sent, in the runtime's time.
+    pub sent: Instant,
+    /// When it reached the API.
     pub at: Instant,
+    /// When the client had the API's own answer, if it ever had.
+    pub answered: Option<Instant>,
+    /// Whether it came in after its client had given it up.
+    pub late: bool,
     /// POST, PUT, PATCH or DELETE.
     pub method: Method,
     /// Path, such as `/api/v1/namespaces/n/endpoints/shop`.
@@ -18,16 +26,23 @@ pub struct Write {
     pub body: Value,
     /// What the API answered, whether or not that arrived.
     pub code: u16,
+    /// Whether anything is different since.
+    pub changed: bool,
 }
 
 impl Write {
-    pub(super) fn new(request: &Request<Bytes>) -> Self {
+    pub(super) fn new(request: &Request<Bytes>, client: u64, sent: Instant, late: bool) -> Self {
         Self {
+            client,
+            sent,
             at: Instant::now(),
+            answered: None,
+            late,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             body: serde_json::from_slice(request.body()).unwrap_or_default(),
             code: 0,
+            changed: false,
         }
     }
 
@@ -47,5 +62,16 @@ impl Write {
             Method::DELETE => !said("/preconditions/resourceVersion") && !said("/preconditions/uid"),
             _ => false,
         }
+    }
+
+    /// Whether the API took it.
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// Of a write to a Lease: who is to hold it (empty = nobody).
+    pub fn holder(&self) -> Option<&str> {
+        let of_lease = self.path.contains("/leases");
+        of_lease.then(|| self.body["spec"]["holderIdentity"].as_str().unwrap_or_default())
     }
 }

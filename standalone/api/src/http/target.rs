@@ -4,16 +4,16 @@ use crate::{Failure, Kind, Name};
 
 /// A collection, an object, or a part of an object.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
-    pub(super) kind: Kind,
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
     /// `None` = all namespaces, or a kind outside namespaces.
     pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     pub(super) part: Option<String>,
 }
 
 impl Target {
-    pub(super) fn parse(path: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(path: &str) -> Result<Self, Failure> {
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let (group, version, rest) = match parts.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),

@@ -202,7 +202,8 @@ impl Watch {
     }
 }
 
-fn frame(label: &str, object: &Value) -> Bytes {
+/// A line of a watch.
+pub(crate) fn frame(label: &str, object: &Value) -> Bytes {
     #[derive(serde::Serialize)]
     struct Frame<'a> {
         r#type: &'a str,
