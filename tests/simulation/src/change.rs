@@ -101,7 +101,11 @@ impl Change<'_> {
         } else if self.random.chance(100) {
             spec["ipFamilies"] = json!(["IPv6"]);
         }
-        let labels = if self.random.chance(300) { json!({"team": "x"}) } else { json!({}) };
+        let mut labels = if self.random.chance(300) { json!({"team": "x"}) } else { json!({}) };
+        if self.random.chance(100) {
+            // A mark that only the controllers give, where it is right.
+            labels["service.kubernetes.io/headless"] = "".into();
+        }
         let object = json!({"metadata": {"name": name, "labels": labels}, "spec": spec});
         let made = self.store.create(Kind::Service, namespace, object, &self.options);
         told("creates service", namespace, name, made)
@@ -181,7 +185,11 @@ impl Change<'_> {
         }
         // Some addresses are those of pods that are still there, or were a moment ago.
         let address = if self.random.chance(100) { self.random.below(PODS) } else { address };
-        let four = format!("10.1.{}.{}", address / 250, address % 250 + 1);
+        let mut four = format!("10.1.{}.{}", address / 250, address % 250 + 1);
+        if self.random.chance(50) {
+            // One that no endpoint may have.
+            four = self.pick(&["127.0.0.1", "169.254.0.7"]).to_owned();
+        }
         let mut addresses = vec![json!({"ip": four})];
         if self.random.chance(700) {
             addresses.push(json!({"ip": format!("fd00::{:x}", address + 1)}));

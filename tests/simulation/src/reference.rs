@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use portolan_api::{Kind, Name, Store};
 use serde_json::Value;
 
+/// The mark of a headless Service, on what is made for it.
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
 /// A port, as name, protocol and number.
 pub(crate) type Port = (String, String, i64);
 
@@ -81,8 +84,9 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
         ..Wanted::default()
     };
     let headless = text(service, "/spec/clusterIP") == "None";
+    wanted.labels.remove(HEADLESS);
     if headless {
-        wanted.labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
+        wanted.labels.insert(HEADLESS.to_owned(), String::new());
     }
     let selector = map(service, "/spec/selector");
     let all = service["spec"]["publishNotReadyAddresses"] == true;
@@ -91,7 +95,7 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
         let selected = selector.iter().all(|(key, value)| labels.get(key) == Some(value));
         let ended = matches!(text(pod, "/status/phase").as_str(), "Succeeded" | "Failed");
         let addresses: Vec<IpAddr> =
-            list(pod, "/status/podIPs").iter().filter_map(|ip| text(ip, "/ip").parse().ok()).collect();
+            list(pod, "/status/podIPs").iter().filter_map(|ip| usable(&text(ip, "/ip"))).collect();
         if pod_name.namespace != name.namespace || !selected || ended || addresses.is_empty() {
             continue;
         }
@@ -147,6 +151,12 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
         wanted.addresses.extend(ports.into_iter().map(|port| entry(Some(port))));
     }
     wanted
+}
+
+/// An address that the API takes in an endpoint.
+fn usable(text: &str) -> Option<IpAddr> {
+    let local = ["127.", "169.254.", "fe80:", "::1"].iter().any(|prefix| text.starts_with(prefix));
+    text.parse().ok().filter(|_| !local)
 }
 
 /// The Service's ports on a pod; a name that the pod does not have is left out.

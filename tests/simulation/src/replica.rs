@@ -1,49 +1,91 @@
 //! A process of the controllers, as its `main` would start it.
 
 use kube::Client;
-use portolan_api::fault::Simulator;
+use portolan_api::fault::{Link, Simulator};
 use portolan_controllers::{Context, Controller, run};
 use portolan_core::{EndpointSlice, Endpoints, Node, Pod, Service};
-use portolan_runtime::{Admin, Leadership, Problems, QueueMetrics, Recorder, Selection, Store, Watches};
-use tokio::task::JoinHandle;
+use portolan_runtime::{
+    Admin, Election, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store, Watches,
+};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A running process; dropping it is a crash.
 pub(crate) struct Replica {
-    controllers: JoinHandle<()>,
-    /// They end when they are dropped.
-    _watches: Watches,
+    simulator: Simulator,
+    shutdown: CancellationToken,
+    process: AbortOnDropHandle<()>,
 }
 
 impl Replica {
-    /// Starts a process. It always leads: with several of them, every write may race with another's.
-    pub(crate) fn start(simulator: &Simulator) -> Self {
-        let client = Client::new(simulator.clone(), "default");
-        let admin = Admin::new();
-        let recorder = Recorder::new(client.clone(), "portolan-controllers", "simulated".to_owned());
-        let store = Store::new();
-        let problems = Problems::new(&admin, Some(recorder.clone()));
-        let mut watches = Watches::new(client.clone(), store.clone(), problems, &admin);
-        watches.open::<Service>(Selection::default());
-        watches.open::<Pod>(Selection::default());
-        watches.open::<Node>(Selection::default());
-        watches.open::<EndpointSlice>(Selection::default());
-        watches.open::<Endpoints>(Selection::default());
-        let context = Context {
-            client,
-            store,
-            recorder,
-            leadership: Leadership::always(),
-            controllers: Controller::ALL.into_iter().collect(),
-            queues: QueueMetrics::new(&admin),
-            admin,
-        };
-        Self { controllers: tokio::spawn(run(context, CancellationToken::new())), _watches: watches }
+    /// Starts a process: one that leads when it holds the Lease, or one that always does.
+    pub(crate) fn start(simulator: &Simulator, elected: bool) -> Self {
+        let simulator = simulator.another_client();
+        let shutdown = CancellationToken::new();
+        let process = process(simulator.clone(), elected, shutdown.clone());
+        Self { simulator, shutdown, process: AbortOnDropHandle::new(tokio::spawn(process)) }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.simulator.number()
+    }
+
+    /// Whether it died at one of its writes, or has come to its end.
+    pub(crate) fn ended(&self) -> bool {
+        self.simulator.crashed() || self.process.is_finished()
+    }
+
+    /// Asks it to end, as SIGTERM does.
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Changes the network between it and the API.
+    pub(crate) fn link(&self, link: Link) {
+        self.simulator.link(link);
     }
 }
 
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.controllers.abort();
+async fn process(simulator: Simulator, elected: bool, shutdown: CancellationToken) {
+    let identity = format!("process-{}", simulator.number());
+    let client = Client::new(simulator, "default");
+    let admin = Admin::new();
+    let recorder = Recorder::new(client.clone(), "portolan-controllers", identity.clone());
+    let store = Store::new();
+    let problems = Problems::new(&admin, Some(recorder.clone()));
+    let mut watches = Watches::new(client.clone(), store.clone(), problems, &admin);
+    watches.open::<Service>(Selection::default());
+    watches.open::<Pod>(Selection::default());
+    watches.open::<Node>(Selection::default());
+    watches.open::<EndpointSlice>(Selection::default());
+    watches.open::<Endpoints>(Selection::default());
+    let written = CancellationToken::new();
+    let (leadership, election) = if elected {
+        let election = Election {
+            client: client.clone(),
+            namespace: "default".to_owned(),
+            name: "portolan-controllers".to_owned(),
+            identity,
+            times: LeaseTimes::default(),
+        };
+        let (leadership, election) = election.run(written.clone());
+        (leadership, Some(AbortOnDropHandle::new(election)))
+    } else {
+        (Leadership::always(), None)
+    };
+    let context = Context {
+        client,
+        store,
+        recorder,
+        leadership,
+        controllers: Controller::ALL.into_iter().collect(),
+        queues: QueueMetrics::new(&admin),
+        admin,
+    };
+    run(context, shutdown).await;
+    written.cancel();
+    if let Some(election) = election {
+        // How it ended does not matter any more.
+        let _ = election.await;
     }
 }

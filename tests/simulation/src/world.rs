@@ -4,21 +4,48 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portolan_api::fault::{Faults, Simulator, Write};
+use portolan_api::fault::{Faults, Link, Simulator, Tally, Write};
 use portolan_api::{Api, Config, Kind, Random, WriteOptions};
 use tokio::time::{Instant, sleep};
 
 use crate::replica::Replica;
-use crate::{change, observed};
+use crate::{change, leadership, observed};
 
 /// How often all is left alone in a run.
-const CALMS: usize = 3;
+const CALMS: usize = 2;
 /// Changes between two calms.
-const CHANGES: u64 = 40;
-/// Longer than any pause of the controllers, and than it takes them to notice a watch that is dead (310 s).
+const CHANGES: u64 = 28;
+/// Faults of a run, at least.
+const FAULTS: u64 = 5;
+/// How long a calm may take: longer than any pause of the controllers, and than it takes them to notice a
+/// watch that is dead (310 s).
 const CALM: Duration = Duration::from_secs(900);
-/// How long nothing may be written after that.
-const SILENCE: Duration = Duration::from_secs(600);
+/// A calm is over when the API holds what it should and nothing was written for so long.
+const REST: Duration = Duration::from_secs(30);
+/// Longer than anything is on its way that was sent before.
+const UNDER_WAY: Duration = Duration::from_secs(40);
+/// How long nothing may be written after that: mostly, and sometimes.
+const SILENCE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(900)];
+
+/// How a run's processes share the work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leading {
+    /// There is one at a time, without a Lease.
+    Alone,
+    /// There are several, and all of them write, whatever the others do.
+    Rivals,
+    /// There are several, and the one that holds the Lease writes.
+    Elected,
+}
+
+/// What a run that found nothing wrong consisted of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Changes that users, kubelets and others made.
+    pub changes: u64,
+    /// What failed.
+    pub faults: Tally,
+}
 
 /// What went wrong, with all that led to it.
 #[derive(Clone, Debug)]
@@ -48,20 +75,25 @@ pub struct World {
     api: Api,
     simulator: Simulator,
     random: Random,
+    leading: Leading,
     replicas: Vec<Replica>,
-    most_replicas: usize,
     faults: Faults,
+    /// Writes that were looked at already.
+    seen: usize,
+    changes: u64,
     began: Instant,
     story: Vec<String>,
     seed: u64,
 }
 
 /// Runs a seed in virtual time.
-pub fn simulate(seed: u64) -> Result<(), Finding> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime
-        .expect("a runtime without I/O needs nothing that could lack")
-        .block_on(async { World::new(seed).run().await })
+pub fn simulate(seed: u64) -> Result<Report, Finding> {
+    portolan_entropy::seeded(seed, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime
+            .expect("a runtime without I/O needs nothing that could lack")
+            .block_on(async { World::new(seed).run().await })
+    })
 }
 
 impl World {
@@ -79,13 +111,20 @@ impl World {
         });
         let mut random = Random::new(seed);
         let simulator = Simulator::new(&api, quiet(), random.next_u64());
+        let leading = match random.below(20) {
+            0..9 => Leading::Alone,
+            9..12 => Leading::Rivals,
+            _ => Leading::Elected,
+        };
         Self {
             api,
             simulator,
             random,
+            leading,
             replicas: Vec::new(),
-            most_replicas: 1,
             faults: quiet(),
+            seen: 0,
+            changes: 0,
             began,
             story: Vec::new(),
             seed,
@@ -93,34 +132,35 @@ impl World {
     }
 
     /// Lets the cluster change and come to rest, several times.
-    pub async fn run(mut self) -> Result<(), Finding> {
+    pub async fn run(mut self) -> Result<Report, Finding> {
         self.start_replica();
-        for _ in 0..CALMS {
-            self.stretch();
-            for _ in 0..CHANGES {
+        for calm in 0..CALMS {
+            // Some stretches are without failures, so that what goes wrong then needs none.
+            let storm = calm == 0 || self.random.chance(700);
+            self.faults = if storm { Faults::storm() } else { quiet() };
+            if self.leading == Leading::Rivals {
+                // Two that both lead undo each other's writes for as long as they do not see the same objects.
+                // No Lease lets that go on for the minutes that it takes to notice a watch that is dead.
+                self.faults.watch_stalled = 0;
+            }
+            self.simulator.set(self.faults);
+            let enough = self.changes + CHANGES;
+            while self.changes < enough || storm && self.simulator.tally().total() < FAULTS {
                 self.step().await;
             }
             self.calm().await?;
         }
-        Ok(())
-    }
-
-    /// Draws what the next stretch is like.
-    fn stretch(&mut self) {
-        // Some stretches are without failures, so that what goes wrong then needs none.
-        self.faults = if self.random.chance(750) { Faults::storm() } else { quiet() };
-        // Two processes that both lead undo each other's writes for as long as they do not see the same
-        // objects. No lease lets that go on for the minutes that it takes to notice a watch that is dead.
-        self.most_replicas = if self.random.chance(300) { 2 } else { 1 };
-        if self.most_replicas > 1 {
-            self.faults.watch_stalled = 0;
+        if self.leading == Leading::Elected {
+            let overdue = self.simulator.writes(leadership::overdue);
+            self.judge(overdue)?;
         }
-        self.simulator.set(self.faults);
+        Ok(Report { changes: self.changes, faults: self.simulator.tally() })
     }
 
     fn start_replica(&mut self) {
-        self.replicas.push(Replica::start(&self.simulator));
-        self.tell(&format!("a process starts ({} run)", self.replicas.len()));
+        let replica = Replica::start(&self.simulator, self.leading == Leading::Elected);
+        self.tell(&format!("process {} starts ({} run already)", replica.number(), self.replicas.len()));
+        self.replicas.push(replica);
     }
 
     fn tell(&mut self, what: &str) {
@@ -129,17 +169,34 @@ impl World {
         }
     }
 
+    fn judge(&mut self, wrong: Vec<String>) -> Result<(), Finding> {
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Finding { seed: self.seed, wrong, story: std::mem::take(&mut self.story) })
+    }
+
     async fn step(&mut self) {
+        self.changes += 1;
         let random = &mut self.random;
         let done = self.api.write(|store, now| change::make(store, random, now));
         self.tell(&done);
+        self.bury();
         match self.random.below(100) {
             0..3 => {
-                self.replicas.pop();
-                self.tell("a process dies");
+                if let Some(replica) = self.one_replica().map(|index| self.replicas.swap_remove(index)) {
+                    self.tell(&format!("process {} dies", replica.number()));
+                }
             }
-            3..6 if self.replicas.len() < self.most_replicas => self.start_replica(),
-            6..25 => self.api.collect(),
+            3..6 => {
+                if let Some(index) = self.one_replica() {
+                    self.replicas[index].shut_down();
+                    self.tell(&format!("process {} is asked to end", self.replicas[index].number()));
+                }
+            }
+            6..10 if self.faults != quiet() => self.disturb_link(),
+            10..16 => self.start_replica_if_wanted(),
+            16..35 => self.api.collect(),
             _ => {}
         }
         if self.replicas.is_empty() && self.random.chance(500) {
@@ -155,31 +212,81 @@ impl World {
         sleep(Duration::from_millis(pause)).await;
     }
 
-    /// Leaves the cluster alone, and looks at what it has come to.
-    async fn calm(&mut self) -> Result<(), Finding> {
-        self.simulator.set(quiet());
-        if self.replicas.is_empty() {
+    fn one_replica(&mut self) -> Option<usize> {
+        let index = self.random.below(self.replicas.len() as u64);
+        usize::try_from(index).ok().filter(|index| *index < self.replicas.len())
+    }
+
+    fn start_replica_if_wanted(&mut self) {
+        let most = if self.leading == Leading::Alone { 1 } else { 2 };
+        if self.replicas.len() < most {
             self.start_replica();
         }
+    }
+
+    fn disturb_link(&mut self) {
+        let Some(index) = self.one_replica() else { return };
+        let lasts = Duration::from_millis(self.random.below(25_000));
+        let (link, what) = if self.random.chance(500) {
+            (Link::Broken(Instant::now() + lasts), "has no network")
+        } else {
+            (Link::Held(Instant::now() + lasts), "is held up")
+        };
+        self.replicas[index].link(link);
+        self.tell(&format!("process {} {what} for {lasts:?}", self.replicas[index].number()));
+    }
+
+    /// Clears away the processes that have ended.
+    fn bury(&mut self) {
+        let ended: Vec<_> = self.replicas.extract_if(.., |replica| replica.ended()).collect();
+        for replica in ended {
+            self.tell(&format!("process {} has ended", replica.number()));
+        }
+    }
+
+    /// Leaves the cluster alone until it has come to rest, and looks at what it has come to.
+    async fn calm(&mut self) -> Result<(), Finding> {
+        self.simulator.set(quiet());
         self.tell("all is left alone");
-        sleep(CALM / 2).await;
-        self.api.collect();
-        sleep(CALM / 2).await;
-        let mut wrong: Vec<_> = self.simulator.take_writes().iter().filter_map(blind).collect();
-        wrong.extend(self.api.read(observed::differences));
-        sleep(SILENCE).await;
-        for write in self.simulator.take_writes() {
-            wrong.extend(blind(&write));
-            wrong.push(format!(
-                "written although nothing changed: {} {} {}",
-                write.method, write.path, write.body
-            ));
+        let end = Instant::now() + CALM;
+        let mut pause = UNDER_WAY;
+        let mut wrong = Vec::new();
+        while Instant::now() < end {
+            sleep(pause).await;
+            // Some die of what happened to them before the calm.
+            self.bury();
+            if self.replicas.is_empty() {
+                self.start_replica();
+            }
+            self.api.collect();
+            if self.last_write().is_some_and(|at| at.elapsed() < REST) {
+                continue;
+            }
+            wrong = self.api.read(observed::differences);
+            if wrong.is_empty() {
+                break;
+            }
+            pause = pause * 3 / 2;
         }
-        self.replicas.truncate(1);
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        Err(Finding { seed: self.seed, wrong, story: std::mem::take(&mut self.story) })
+        self.judge(wrong)?;
+        let before = self.simulator.writes(<[Write]>::len);
+        sleep(SILENCE[usize::from(self.random.chance(100))]).await;
+        let wrong = self.simulator.writes(|writes| {
+            let idle = |write: &&Write| write.succeeded() && !write.changed;
+            let ours = |from: usize| writes[from..].iter().filter(|write| concerns(write));
+            let blind = ours(self.seen).filter(|write| write.is_blind());
+            let idle = ours(self.seen).filter(idle).map(|write| told("a write that changes nothing", write));
+            let needless = ours(before).map(|write| told("written although nothing changed", write));
+            blind.map(|write| told("a blind write", write)).chain(idle).chain(needless).collect()
+        });
+        self.seen = self.simulator.writes(<[Write]>::len);
+        self.judge(wrong)
+    }
+
+    /// When something was written last.
+    fn last_write(&self) -> Option<Instant> {
+        self.simulator
+            .writes(|writes| writes.iter().rev().find(|write| concerns(write)).map(|write| write.at))
     }
 }
 
@@ -188,9 +295,12 @@ fn quiet() -> Faults {
     Faults { latency: Duration::from_millis(20), ..Faults::default() }
 }
 
-/// Events are only ever added to.
-fn blind(write: &Write) -> Option<String> {
-    let matters = !write.path.contains("/events");
-    (matters && write.is_blind())
-        .then(|| format!("a blind write: {} {} {}", write.method, write.path, write.body))
+/// Whether a write is one of the controllers' own. Events are only ever added to, and Leases have their own
+/// rules.
+fn concerns(write: &Write) -> bool {
+    !write.path.contains("/events") && write.holder().is_none()
+}
+
+fn told(what: &str, write: &Write) -> String {
+    format!("{what}: {} {} {}", write.method, write.path, write.body)
 }
