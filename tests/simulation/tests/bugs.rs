@@ -159,7 +159,7 @@ fn bugs_that_were_put_back_in_are_found() {
     for bug in &bugs {
         match look_for(&bug.name, &copy) {
             Some((seed, wrong)) => {
-                println!("found  {:<14} by seed {seed:<4} {}\n       {wrong}", bug.name, bug.what)
+                println!("found  {:<14} by seed {seed:<4} {}\n       {wrong}", bug.name, bug.what);
             }
             None => {
                 println!("MISSED {:<14} {}", bug.name, bug.what);

@@ -100,7 +100,7 @@ impl Disturbed {
             }
             Fate::Stalled => {
                 self.count(Fault::WatchStalled);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Fate::Ends => {
                 self.count(Fault::WatchDropped);
