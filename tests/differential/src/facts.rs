@@ -1,0 +1,239 @@
+//! What Endpoints and slices say, whatever the packing, the order and the names of slices: facts that two
+//! sides can be compared by.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::side::Held;
+
+pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// Most endpoints that a controller puts into a slice.
+const MAX_ENDPOINTS: usize = 100;
+
+/// What a fact is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Subject {
+    pub(crate) service: String,
+    /// `Endpoints`, or who keeps the slices.
+    pub(crate) source: String,
+    /// Address family and ports.
+    pub(crate) group: String,
+    /// An endpoint, or a part of the objects.
+    pub(crate) what: String,
+}
+
+/// Each detail by its name.
+pub(crate) type Details = BTreeMap<&'static str, String>;
+
+/// Facts of one side. An endpoint that is told twice has two.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Facts {
+    pub(crate) about: BTreeMap<Subject, Vec<Details>>,
+    /// Trigger times, by Service and source.
+    pub(crate) times: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+/// Names of uids, which differ between the sides.
+pub(crate) type Uids = HashMap<String, String>;
+
+impl fmt::Display for Subject {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {} [{}] {}", self.service, self.source, self.group, self.what)
+    }
+}
+
+/// The facts of what a namespace holds.
+pub(crate) fn facts(held: &Held, uids: &Uids) -> Facts {
+    let mut facts = Facts::default();
+    for (name, object) in &held.endpoints {
+        Reader { facts: &mut facts, uids, held }.endpoints(name, object);
+    }
+    for object in held.slices.values() {
+        Reader { facts: &mut facts, uids, held }.slice(object);
+    }
+    for all in facts.about.values_mut() {
+        all.sort();
+    }
+    facts
+}
+
+struct Reader<'a> {
+    facts: &'a mut Facts,
+    uids: &'a Uids,
+    held: &'a Held,
+}
+
+impl Reader<'_> {
+    fn endpoints(&mut self, name: &str, object: &Value) {
+        let of = |group: String, what: String| Subject {
+            service: name.to_owned(),
+            source: "Endpoints".to_owned(),
+            group,
+            what,
+        };
+        let metadata = &object["metadata"];
+        self.object(&of(String::new(), "object".to_owned()), metadata);
+        for subset in items(&object["subsets"]) {
+            let mut ports: Vec<_> = items(&subset["ports"]).map(port).collect();
+            if ports.is_empty() {
+                ports.push("no port".to_owned());
+            }
+            for (list, ready) in [("addresses", "true"), ("notReadyAddresses", "false")] {
+                for address in items(&subset[list]) {
+                    let (target, rest) = self.target(&address["targetRef"]);
+                    let details = details([
+                        ("ready", ready.to_owned()),
+                        ("hostname", text(&address["hostname"])),
+                        ("node", text(&address["nodeName"])),
+                        ("rest of targetRef", rest),
+                    ]);
+                    for port in &ports {
+                        let subject = of(port.clone(), format!("{} {target}", text(&address["ip"])));
+                        self.facts.about.entry(subject).or_default().push(details.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn slice(&mut self, object: &Value) {
+        let metadata = &object["metadata"];
+        let label = |key: &str| text(&metadata["labels"][key]);
+        let mut ports: Vec<_> = items(&object["ports"]).map(port).collect();
+        ports.sort();
+        let service = label("kubernetes.io/service-name");
+        let source = label("endpointslice.kubernetes.io/managed-by");
+        let group = format!("{} {}", text(&object["addressType"]), ports.join(" "));
+        let of = |what: String| Subject {
+            service: service.clone(),
+            source: source.clone(),
+            group: group.trim().to_owned(),
+            what,
+        };
+        self.object(&of("object".to_owned()), metadata);
+        let endpoints: Vec<_> = items(&object["endpoints"]).collect();
+        if endpoints.is_empty() {
+            self.once(of("no endpoint".to_owned()), Details::new());
+        }
+        if endpoints.len() > MAX_ENDPOINTS {
+            let count = details([("endpoints", endpoints.len().to_string())]);
+            self.once(of("too large".to_owned()), count);
+        }
+        for endpoint in endpoints {
+            let (target, rest) = self.target(&endpoint["targetRef"]);
+            let (conditions, hints) = (&endpoint["conditions"], &endpoint["hints"]);
+            let details = details([
+                ("ready", text(&conditions["ready"])),
+                ("serving", text(&conditions["serving"])),
+                ("terminating", text(&conditions["terminating"])),
+                ("hostname", text(&endpoint["hostname"])),
+                ("node", text(&endpoint["nodeName"])),
+                ("zone", text(&endpoint["zone"])),
+                ("zone hints", names(&hints["forZones"])),
+                ("node hints", names(&hints["forNodes"])),
+                ("rest of targetRef", rest),
+            ]);
+            let addresses: Vec<_> = items(&endpoint["addresses"]).map(text).collect();
+            let subject = of(format!("{} {target}", addresses.join(" ")));
+            self.facts.about.entry(subject).or_default().push(details);
+        }
+    }
+
+    /// Labels, annotations and owners; the same of several slices is one fact.
+    fn object(&mut self, subject: &Subject, metadata: &Value) {
+        let mut annotations = metadata["annotations"].clone();
+        if let Some(map) = annotations.as_object_mut()
+            && let Some(time) = map.remove(TRIGGER_TIME)
+        {
+            let key = (subject.service.clone(), subject.source.clone());
+            self.facts.times.entry(key).or_default().insert(text(&time));
+        }
+        let owners: Vec<_> = items(&metadata["ownerReferences"]).map(|owner| self.owner(owner)).collect();
+        let details = details([
+            ("labels", map(&metadata["labels"])),
+            ("annotations", map(&annotations)),
+            ("owners", owners.join(", ")),
+        ]);
+        self.once(subject.clone(), details);
+    }
+
+    fn once(&mut self, subject: Subject, details: Details) {
+        let all = self.facts.about.entry(subject).or_default();
+        if !all.contains(&details) {
+            all.push(details);
+        }
+    }
+
+    fn owner(&self, owner: &Value) -> String {
+        let uid = text(&owner["uid"]);
+        let current = |name: &String| {
+            let endpoints = self.held.endpoints.get(name);
+            endpoints.is_some_and(|endpoints| endpoints["metadata"]["uid"] == uid.as_str())
+        };
+        let name = text(&owner["name"]);
+        let which = match owner["kind"].as_str() {
+            Some("Endpoints") if current(&name) => "these".to_owned(),
+            Some("Endpoints") => "earlier ones".to_owned(),
+            _ => self.named(&uid),
+        };
+        let field = |key: &str| text(&owner[key]);
+        format!(
+            "{}/{} {name} ({which}) controller={} blocks={}",
+            field("apiVersion"),
+            field("kind"),
+            field("controller"),
+            field("blockOwnerDeletion")
+        )
+    }
+
+    fn named(&self, uid: &str) -> String {
+        self.uids.get(uid).cloned().unwrap_or_else(|| uid.to_owned())
+    }
+
+    /// What identifies the target, and the rest.
+    fn target(&self, target: &Value) -> (String, String) {
+        if target.is_null() {
+            return ("-".to_owned(), String::new());
+        }
+        let field = |key: &str| text(&target[key]);
+        let uid = self.named(&field("uid"));
+        let identity = format!("{}/{}/{} ({uid})", field("kind"), field("namespace"), field("name"));
+        let rest = ["apiVersion", "resourceVersion", "fieldPath"];
+        let rest = rest.into_iter().filter(|key| !target[*key].is_null());
+        (identity, rest.map(|key| format!("{key}={}", field(key))).collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn details<const N: usize>(all: [(&'static str, String); N]) -> Details {
+    all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn map(value: &Value) -> String {
+    let pairs = value.as_object().into_iter().flatten();
+    let mut pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", text(value))).collect();
+    pairs.sort();
+    pairs.join(" ")
+}
+
+fn names(value: &Value) -> String {
+    items(value).map(|item| text(&item["name"])).collect::<Vec<_>>().join(" ")
+}
+
+fn port(port: &Value) -> String {
+    let field = |key: &str| text(&port[key]);
+    format!("{}:{}/{}/{}", field("name"), field("port"), field("protocol"), field("appProtocol"))
+}

@@ -1,0 +1,263 @@
+//! One sequence on both sides: its operations, and the quiet points between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::difference::{Difference, judge};
+use crate::facts::{Facts, Uids, facts};
+use crate::generate::{clean_up, namespace, sequence};
+use crate::operation::{Method, Operation, Request, Target};
+use crate::side::{Answer, Side};
+
+/// Operations between two quiet points, unless one demands a quiet point.
+const STRETCH: usize = 10;
+/// How long nothing changes at a quiet point.
+const STILL: Duration = Duration::from_millis(2000);
+/// How long the sides may take to agree: upstream tries again after 1, 2, 4, 8 and 16 seconds.
+const LIMIT: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What sequences did and met.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sequences: u64,
+    pub(crate) operations: BTreeMap<&'static str, u64>,
+    pub(crate) requests: u64,
+    /// Requests that both sides refused.
+    pub(crate) refused: u64,
+    pub(crate) quiet_points: u64,
+    /// Facts that were the same on both sides.
+    pub(crate) same: u64,
+    /// Facts that differed as allowed, at quiet points.
+    pub(crate) allowed: BTreeMap<&'static str, u64>,
+    pub(crate) same_times: u64,
+    pub(crate) other_times: u64,
+    /// Longest time until the sides agreed.
+    pub(crate) slowest: Duration,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sequences += other.sequences;
+        for (kind, count) in &other.operations {
+            *self.operations.entry(kind).or_default() += count;
+        }
+        for (name, count) in &other.allowed {
+            *self.allowed.entry(name).or_default() += count;
+        }
+        self.requests += other.requests;
+        self.refused += other.refused;
+        self.quiet_points += other.quiet_points;
+        self.same += other.same;
+        self.same_times += other.same_times;
+        self.other_times += other.other_times;
+        self.slowest = self.slowest.max(other.slowest);
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.operations.values().sum()
+    }
+}
+
+/// A namespace on both sides.
+pub(crate) struct Pair<'a> {
+    pub(crate) sides: &'a [Side; 2],
+    pub(crate) namespace: String,
+    pub(crate) uids: [Uids; 2],
+    /// How often each name was given.
+    names: [HashMap<String, u64>; 2],
+    pub(crate) counts: Counts,
+    story: Vec<String>,
+}
+
+/// Runs the sequence of a seed. The text of a failure is its story.
+pub(crate) async fn run(sides: &[Side; 2], seed: u64) -> (Counts, Result<(), String>) {
+    let mut pair = Pair::new(sides, namespace(seed));
+    let result = pair.run(seed).await;
+    pair.counts.sequences = 1;
+    let told = result.map_err(|error| {
+        let mut text = format!("seed {seed}:\n");
+        for (number, line) in pair.story.iter().enumerate() {
+            let _ = writeln!(text, "{number:>3} {line}");
+        }
+        let _ = write!(text, "{error:#}");
+        text
+    });
+    (pair.counts, told)
+}
+
+impl<'a> Pair<'a> {
+    pub(crate) fn new(sides: &'a [Side; 2], namespace: String) -> Self {
+        Self {
+            sides,
+            namespace,
+            uids: Default::default(),
+            names: Default::default(),
+            counts: Counts::default(),
+            story: Vec::new(),
+        }
+    }
+
+    /// Makes the namespace.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        let namespace = json!({"metadata": {"name": self.namespace}});
+        let create = Request::new(Method::Create, Target::Namespaced(String::new()), namespace);
+        for side in self.sides {
+            let answer = side.send("/api/v1/namespaces", &create).await?;
+            ensure!(answer.status < 300, "{}: {}", side.who.name(), answer.body);
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, seed: u64) -> Result<()> {
+        self.begin().await?;
+        let mut stretch = 0;
+        for operation in sequence(seed) {
+            if operation.from_still || stretch == STRETCH {
+                self.quiet().await?;
+                stretch = 0;
+            }
+            self.make(&operation).await?;
+            stretch += 1;
+        }
+        self.quiet().await?;
+        self.make(&clean_up(seed)).await?;
+        self.quiet().await
+    }
+
+    /// Makes an operation on both sides. What one refuses the other must refuse.
+    pub(crate) async fn make(&mut self, operation: &Operation) -> Result<()> {
+        self.story.push(operation.to_string());
+        *self.counts.operations.entry(operation.kind).or_default() += 1;
+        for request in &operation.requests {
+            tokio::time::sleep(request.pause).await;
+            self.counts.requests += 1;
+            if let Target::EachSlice { service, manager } = request.target {
+                for index in 0..self.sides.len() {
+                    self.each_slice(index, service, manager, request).await?;
+                }
+                continue;
+            }
+            let path = self.path(&request.target);
+            let [one, other] = self.sides;
+            let (one, other) = tokio::join!(one.send(&path, request), other.send(&path, request));
+            let answers = [one?, other?];
+            let [upstream, ours] = &answers;
+            ensure!(
+                upstream.status == ours.status,
+                "{} {path}: upstream's API server says {} {}, ours {} {}",
+                request.method.http(),
+                upstream.status,
+                upstream.body,
+                ours.status,
+                ours.body
+            );
+            self.counts.refused += u64::from(upstream.status >= 300);
+            for (index, answer) in answers.iter().enumerate() {
+                self.name(index, request, answer);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, target: &Target) -> String {
+        let namespace = &self.namespace;
+        match target {
+            Target::Namespaced(rest) => format!("/api/v1/namespaces/{namespace}/{rest}"),
+            Target::Slices(rest) => format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/{rest}"),
+            Target::Nodes(rest) => format!("/api/v1/nodes{rest}"),
+            Target::EachSlice { .. } => String::new(),
+        }
+    }
+
+    async fn each_slice(
+        &self,
+        index: usize,
+        service: &str,
+        manager: &str,
+        request: &Request,
+    ) -> Result<()> {
+        let side = &self.sides[index];
+        let held = side.held(&self.namespace);
+        let chosen = held.slices.iter().filter(|(_, slice)| {
+            let labels = &slice["metadata"]["labels"];
+            labels["kubernetes.io/service-name"] == service
+                && labels["endpointslice.kubernetes.io/managed-by"] == manager
+        });
+        for (name, _) in chosen {
+            let path = self.path(&Target::Slices(format!("endpointslices/{name}")));
+            let answer = side.send(&path, request).await?;
+            ensure!(answer.status < 300, "{}: {path}: {}", side.who.name(), answer.body);
+        }
+        Ok(())
+    }
+
+    /// Remembers the uid of what was made, under a name that it has on both sides.
+    fn name(&mut self, index: usize, request: &Request, answer: &Answer) {
+        let metadata = &answer.body["metadata"];
+        if request.method != Method::Create || answer.status >= 300 {
+            return;
+        }
+        let (Some(name), Some(uid)) = (metadata["name"].as_str(), metadata["uid"].as_str()) else { return };
+        let number = self.names[index].entry(format!("{:?} {name}", request.target)).or_default();
+        *number += 1;
+        self.uids[index].insert(uid.to_owned(), format!("number {number}"));
+    }
+
+    /// The facts of both sides.
+    pub(crate) fn facts(&self) -> [Facts; 2] {
+        std::array::from_fn(|index| facts(&self.sides[index].held(&self.namespace), &self.uids[index]))
+    }
+
+    /// Waits until nothing changes any more and both sides say the same.
+    pub(crate) async fn quiet(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let mut rest: Vec<Difference> = Vec::new();
+        loop {
+            let still = self.sides.iter().map(|side| side.still_for(&self.namespace)).min();
+            if began.elapsed() >= STILL && still >= Some(STILL) {
+                let [upstream, ours] = self.facts();
+                let (allowed, remaining) = judge(&upstream, &ours);
+                if remaining.is_empty() {
+                    self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
+                    self.agreed(&upstream, &ours, allowed, began.elapsed());
+                    return Ok(());
+                }
+                rest = remaining;
+            }
+            if began.elapsed() > LIMIT {
+                let mut text = format!("the sides do not agree after {} s\n", LIMIT.as_secs());
+                if rest.is_empty() {
+                    let changes = self.sides.each_ref().map(|side| side.held(&self.namespace).changes);
+                    let _ = writeln!(text, "one never gets still; changes: {changes:?}");
+                }
+                for difference in &rest {
+                    let _ = write!(text, "{difference}");
+                }
+                anyhow::bail!(text);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn agreed(&mut self, upstream: &Facts, ours: &Facts, allowed: BTreeMap<&'static str, u64>, after: Duration) {
+        let counts = &mut self.counts;
+        counts.quiet_points += 1;
+        counts.slowest = counts.slowest.max(after);
+        let same = upstream.about.iter().filter(|(subject, details)| ours.about.get(subject) == Some(details));
+        counts.same += same.count() as u64;
+        for (name, count) in allowed {
+            *counts.allowed.entry(name).or_default() += count;
+        }
+        for (key, time) in &upstream.times {
+            match ours.times.get(key) == Some(time) {
+                true => counts.same_times += 1,
+                false => counts.other_times += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One side as the test sees it: what it answers to operations, and what it holds, by watches.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures::{AsyncBufReadExt, StreamExt};
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::operation::{Method, Request};
+use crate::servers::Who;
+
+/// Endpoints and slices of a namespace, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) endpoints: BTreeMap<String, Value>,
+    pub(crate) slices: BTreeMap<String, Value>,
+    /// When one of them changed last.
+    pub(crate) changed: Option<Instant>,
+    /// How often.
+    pub(crate) changes: u64,
+}
+
+/// An API server, and what it holds.
+#[derive(Clone)]
+pub(crate) struct Side {
+    pub(crate) who: Who,
+    client: Client,
+    held: Arc<Mutex<HashMap<String, Held>>>,
+}
+
+/// What an API server said to a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The object, or a Status.
+    pub(crate) body: Value,
+}
+
+impl Side {
+    /// Watches Endpoints and slices of all namespaces from now on. If a watch cannot go on, `lost` is told.
+    pub(crate) async fn watch(who: Who, client: Client, lost: mpsc::UnboundedSender<String>) -> Result<Self> {
+        let side = Self { who, client, held: Arc::default() };
+        for (path, of) in [
+            ("/api/v1/endpoints", endpoints as fn(&mut Held) -> &mut BTreeMap<String, Value>),
+            ("/apis/discovery.k8s.io/v1/endpointslices", slices),
+        ] {
+            let list = http::Request::get(format!("{path}?limit=1")).body(Vec::new())?;
+            let list: Value = serde_json::from_str(&side.client.request_text(list).await?)?;
+            let version = list["metadata"]["resourceVersion"].as_str().context("a list has a version")?;
+            let (this, version, lost) = (side.clone(), version.to_owned(), lost.clone());
+            tokio::spawn(async move {
+                let Err(error) = this.follow(path, version, of).await;
+                let _ = lost.send(format!("{}: watch of {path}: {error:#}", this.who.name()));
+            });
+        }
+        Ok(side)
+    }
+
+    async fn follow(
+        &self,
+        path: &str,
+        mut version: String,
+        of: fn(&mut Held) -> &mut BTreeMap<String, Value>,
+    ) -> Result<std::convert::Infallible> {
+        loop {
+            let path = format!("{path}?watch=true&allowWatchBookmarks=true&resourceVersion={version}");
+            let request = http::Request::get(path).body(Vec::new())?;
+            let mut lines = self.client.request_stream(request).await?.lines();
+            while let Some(line) = lines.next().await {
+                let mut event: Value = serde_json::from_str(&line?)?;
+                let object = event["object"].take();
+                anyhow::ensure!(event["type"] != "ERROR", "{object}");
+                object["metadata"]["resourceVersion"].as_str().context("a version")?.clone_into(&mut version);
+                if event["type"] != "BOOKMARK" {
+                    self.seen(event["type"] == "DELETED", object, of);
+                }
+            }
+        }
+    }
+
+    fn seen(&self, deleted: bool, object: Value, of: fn(&mut Held) -> &mut BTreeMap<String, Value>) {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        let mut all = self.lock();
+        let held = all.entry(namespace).or_default();
+        held.changed = Some(Instant::now());
+        held.changes += 1;
+        if deleted {
+            of(held).remove(&name);
+        } else {
+            of(held).insert(name, object);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a namespace holds.
+    pub(crate) fn held(&self, namespace: &str) -> Held {
+        self.lock().get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// How long a namespace has been without change.
+    pub(crate) fn still_for(&self, namespace: &str) -> Duration {
+        let changed = self.lock().get(namespace).and_then(|held| held.changed);
+        changed.map_or(Duration::MAX, |changed| changed.elapsed())
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send(&self, path: &str, request: &Request) -> Result<Answer> {
+        let content = match request.method {
+            Method::Patch => "application/merge-patch+json",
+            Method::Create | Method::Put | Method::Delete => "application/json",
+        };
+        let body = if request.body.is_null() { Vec::new() } else { request.body.to_string().into_bytes() };
+        let http = http::Request::builder().method(request.method.http()).uri(path);
+        let http = http.header("Content-Type", content).body(body)?;
+        match self.client.request_text(http).await {
+            Ok(text) => Ok(Answer { status: 200, body: serde_json::from_str(&text)? }),
+            Err(kube::Error::Api(status)) => {
+                Ok(Answer { status: status.code, body: status.message.clone().into() })
+            }
+            Err(error) => Err(error).with_context(|| format!("{}: {path}", self.who.name())),
+        }
+    }
+}
+
+fn endpoints(held: &mut Held) -> &mut BTreeMap<String, Value> {
+    &mut held.endpoints
+}
+
+fn slices(held: &mut Held) -> &mut BTreeMap<String, Value> {
+    &mut held.slices
+}
