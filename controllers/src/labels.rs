@@ -8,6 +8,9 @@ use crate::plan::Note;
 
 /// The Service's labels without the reserved ones, with `own` added, and with the mark of a headless
 /// Service where it is one.
+///
+/// Differs from upstream: the mark of a headless Service is put right where it is wrong;
+/// kube-controller-manager leaves it while nothing else about the object has to be written.
 pub(crate) fn inherited(
     service: &Service,
     reserved: &[&str],

@@ -10,6 +10,11 @@ use portolan_core::{EndpointPort, IpFamily, Labels, Pod, Service, TargetPort, Ta
 pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// Whether a pod can have endpoints at all: it has an address and has not ended.
+///
+/// Differs from upstream: a pod whose phase alone tells that it has ended is taken out at once;
+/// kube-controller-manager takes notice with the pod's next change of another kind. And addresses that the API
+/// takes in no endpoint (loopback, link-local, multicast, unspecified) are left out; kube-controller-manager
+/// keeps them, so that all writes of the Service's Endpoints and slices are refused.
 pub(crate) fn publishable(pod: &Pod) -> bool {
     !pod.finished() && !pod.ips.is_empty()
 }

@@ -33,7 +33,9 @@ pub(super) fn groups<'n>(
         let node = pod.node_name.as_deref().and_then(&node);
         // A pod of a node that is gone is about to be removed too. Differs from upstream: a Service with a
         // pod whose node is missing is looked at again when the node comes; kube-controller-manager takes
-        // it for failed and tries again after growing pauses. Neither publishes the pod until then.
+        // it for failed and tries again after growing pauses. Neither publishes the pod until then. And where a
+        // node's zone changes, the endpoints on it follow at once; kube-controller-manager takes notice when
+        // something else about the Service changes (kubernetes#123401).
         if node.is_none() && !service.publish_not_ready {
             continue;
         }

@@ -44,7 +44,8 @@ impl<'a> Identity<'a> {
 /// half-full slices are not merged.
 ///
 /// `rewrite` tells of slices that must be written even if their endpoints are right.
-/// `keep_hints`: endpoints that are not ready keep the hints they have.
+/// `keep_hints`: endpoints that are not ready keep the hints they have while their slice's endpoints do not
+/// change otherwise.
 pub(super) fn pack<'a>(
     slices: &[&'a EndpointSlice],
     wanted: &[Endpoint],
@@ -55,23 +56,23 @@ pub(super) fn pack<'a>(
     let mut packed = Packed::default();
     let mut left: HashMap<_, _> = wanted.iter().map(|endpoint| (Identity::of(endpoint), endpoint)).collect();
     for slice in slices {
-        let mut differs = rewrite(slice);
         let mut kept = Vec::with_capacity(slice.endpoints.len());
+        // Whether something besides hints changes.
+        let mut changed = false;
         for held in &slice.endpoints {
             let Some(endpoint) = left.remove(&Identity::of(held)) else { continue };
-            let mut endpoint = endpoint.clone();
-            if keep_hints && !endpoint.ready() {
+            changed |= *held != Endpoint { hints: held.hints.clone(), ..endpoint.clone() };
+            kept.push(endpoint.clone());
+        }
+        if keep_hints && !changed && kept.len() == slice.endpoints.len() {
+            for (endpoint, held) in kept.iter_mut().zip(&slice.endpoints).filter(|(kept, _)| !kept.ready()) {
                 endpoint.hints = held.hints.clone();
             }
-            differs |= endpoint != *held;
-            kept.push(endpoint);
         }
-        if kept.len() < slice.endpoints.len() {
-            if kept.is_empty() {
-                packed.emptied.push(slice);
-                continue;
-            }
-            differs = true;
+        let differs = rewrite(slice) || kept != slice.endpoints;
+        if kept.is_empty() && !slice.endpoints.is_empty() {
+            packed.emptied.push(slice);
+            continue;
         }
         if differs {
             packed.changed.push((slice, kept));

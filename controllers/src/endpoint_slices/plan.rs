@@ -99,6 +99,10 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
 }
 
 /// Whether a slice is one of those that this controller decides on, whoever made it.
+///
+/// Differs from upstream: a slice that somebody gives to another manager, by its label, is replaced by a new
+/// one; kube-controller-manager waits for it to come back and writes no slice of that Service until it is
+/// started again.
 pub(crate) fn decided_here(slice: &EndpointSlice) -> bool {
     slice.managed_by() == Some(MANAGED_BY_CONTROLLER) && !slice.meta.deleting()
 }

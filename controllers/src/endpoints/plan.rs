@@ -64,6 +64,9 @@ impl Content for Vec<Subset> {
 /// `pods` are those that the Service selects. `existing` is the Endpoints object of the Service's
 /// name. Nothing is planned for Services whose endpoints are somebody else's (no selector, or type
 /// ExternalName), nor for objects that differ only in order.
+///
+/// Differs from upstream: Endpoints that somebody edits are put right at once; kube-controller-manager takes
+/// notice of them when something about their Service or its pods changes.
 pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
     let Some(service) = service else { return orphan(existing) };
     if !service.has_managed_endpoints() {

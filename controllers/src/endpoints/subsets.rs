@@ -10,8 +10,16 @@ use portolan_core::{EndpointAddress, EndpointsPort, Subset};
 type Addresses = BTreeMap<(IpAddr, Arc<str>), (EndpointAddress, bool)>;
 
 /// Collects (port, address, readiness) and groups the ports that have the same addresses.
+///
+/// What is known of an address (host name, node, target) is what is told first, for all ports: ports with the
+/// same addresses are one subset, as upstream has it, even where an object says two things of an address.
+///
+/// Differs from upstream: where Endpoints made by others have a port with an application protocol in several
+/// subsets, or an address in several spellings, that is one port, or address; kube-controller-manager takes
+/// them for different ones.
 #[derive(Default)]
 pub(super) struct Packer {
+    known: BTreeMap<(IpAddr, Arc<str>), EndpointAddress>,
     /// `None` = the address itself, without a port (headless Services may have none).
     ports: BTreeMap<Option<EndpointsPort>, Addresses>,
 }
@@ -20,8 +28,10 @@ impl Packer {
     /// Adds an address. One that is there twice, for the same pod, counts as not ready if either says so.
     pub(super) fn add(&mut self, port: Option<EndpointsPort>, address: EndpointAddress, ready: bool) {
         let uid = address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
+        let key = (address.ip, uid);
+        let address = self.known.entry(key.clone()).or_insert(address);
         let addresses = self.ports.entry(port).or_default();
-        let (_, all_ready) = addresses.entry((address.ip, uid)).or_insert((address, true));
+        let (_, all_ready) = addresses.entry(key).or_insert_with(|| (address.clone(), true));
         *all_ready &= ready;
     }
 
@@ -160,6 +170,18 @@ mod tests {
         let mut texts: Vec<_> = subsets.iter().map(subset).collect();
         texts.sort();
         texts.join(" | ")
+    }
+
+    #[test]
+    fn of_two_things_told_of_an_address_the_first_counts_for_all_ports() {
+        let mut subsets = read("80: 1.1.1.1 | 81: 1.1.1.1 | 82: 1.1.1.1/a");
+        for (subset, name) in subsets.iter_mut().zip(["first", "second", "other"]) {
+            subset.addresses[0].hostname = Some(name.into());
+        }
+        let canonical = canonical(&subsets);
+        assert_eq!(write(&canonical), "80 81: 1.1.1.1 | 82: 1.1.1.1/a");
+        let names = canonical.iter().map(|subset| subset.addresses[0].hostname.as_deref());
+        assert_eq!(names.collect::<Vec<_>>(), [Some("first"), Some("other")]);
     }
 
     #[test]

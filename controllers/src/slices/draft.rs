@@ -41,6 +41,9 @@ impl<'a, 'o> Drafts<'a, 'o> {
 
     /// There is to be one more slice. One that is not needed any more, of the same family, becomes the new
     /// one, if there is any: one write instead of two, and no moment at which a consumer sees neither.
+    ///
+    /// Differs from upstream: a slice that is put to another use keeps the annotations that others gave it;
+    /// kube-controller-manager drops them (kubernetes#108267).
     pub(crate) fn add(
         &mut self,
         family: IpFamily,

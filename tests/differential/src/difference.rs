@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::facts::{Details, Facts, Subject};
+use crate::facts::{Details, Facts, OBJECT, Subject};
 use crate::generate::{BY_MIRRORING, BY_SLICES};
 
 /// What the sides say about a subject, where that differs.
@@ -49,25 +49,49 @@ pub(crate) struct Context<'a> {
 
 /// A difference that is kept on purpose.
 pub(crate) struct Allowed {
+    /// That of its case, too.
     pub(crate) name: &'static str,
-    /// How its sentence in docs/differences.md begins.
-    pub(crate) sentence: &'static str,
     pub(crate) is: fn(&Difference, &Context<'_>) -> bool,
 }
 
-/// All of them that the random sequences meet; each has a case of its own in [`crate::cases`].
+/// All of them that the random sequences meet; each has a case of its own ([`crate::cases`]).
 pub(crate) const ALLOWED: &[Allowed] = &[
-    Allowed {
-        name: "slices that a lost selector leaves",
-        sentence: "Slices that stay behind when a Service loses its selector go once slices that mirror its Endpoints",
-        is: leftover,
-    },
-    Allowed {
-        name: "rest of a mirrored targetRef",
-        sentence: "Of what a mirrored address refers to (`targetRef`), kind, namespace, name and uid are repeated;",
-        is: mirrored_target,
-    },
+    Allowed { name: "slices that a lost selector leaves", is: leftover },
+    Allowed { name: "rest of a mirrored targetRef", is: mirrored_target },
+    Allowed { name: "annotations of a reused slice", is: reused },
+    Allowed { name: "mark of a headless Service", is: headless },
 ];
+
+/// Here a slice that is reused has annotations that upstream's has lost.
+fn reused(difference: &Difference, _: &Context<'_>) -> bool {
+    let without = |all: &[Details]| -> BTreeSet<Details> {
+        let mut all = all.to_vec();
+        all.iter_mut().for_each(|details| drop(details.remove("annotations")));
+        all.into_iter().collect()
+    };
+    let annotated =
+        |all: &[Details]| all.iter().filter(|details| details.contains_key("annotations")).count();
+    difference.subject.source == BY_SLICES
+        && difference.subject.what == OBJECT
+        && annotated(&difference.ours) > annotated(&difference.upstream)
+        && without(&difference.ours) == without(&difference.upstream)
+}
+
+/// Labels are the same but for the mark of a headless Service.
+fn headless(difference: &Difference, _: &Context<'_>) -> bool {
+    let without = |all: &[Details]| -> BTreeSet<Details> {
+        let mut all = all.to_vec();
+        for labels in all.iter_mut().filter_map(|details| details.get_mut("labels")) {
+            let words = labels.split(' ').filter(|word| *word != "service.kubernetes.io/headless=");
+            *labels = words.collect::<Vec<_>>().join(" ");
+        }
+        all.into_iter().collect()
+    };
+    difference.subject.what == OBJECT
+        && difference.subject.source != BY_MIRRORING
+        && difference.ours.len() == 1
+        && without(&difference.ours) == without(&difference.upstream)
+}
 
 /// Upstream still has a slice of its controller beside mirrored ones of the same family; here it is gone.
 fn leftover(difference: &Difference, context: &Context<'_>) -> bool {
@@ -95,10 +119,7 @@ fn mirrored_target(difference: &Difference, _: &Context<'_>) -> bool {
 }
 
 /// Parts the differences into those that are allowed, counted by name, and the rest.
-pub(crate) fn judge(
-    upstream: &Facts,
-    ours: &Facts,
-) -> (BTreeMap<&'static str, u64>, Vec<Difference>) {
+pub(crate) fn judge(upstream: &Facts, ours: &Facts) -> (BTreeMap<&'static str, u64>, Vec<Difference>) {
     let context = Context { ours };
     let mut allowed = BTreeMap::new();
     let mut rest = Vec::new();
@@ -109,4 +130,42 @@ pub(crate) fn judge(
         }
     }
     (allowed, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(what: &str, details: &[(&'static str, &str)]) -> (Subject, Vec<Details>) {
+        let subject = Subject {
+            service: "s".to_owned(),
+            source: BY_SLICES.to_owned(),
+            group: "IPv4".to_owned(),
+            what: what.to_owned(),
+        };
+        (subject, vec![details.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()])
+    }
+
+    fn facts<const N: usize>(all: [(Subject, Vec<Details>); N]) -> Facts {
+        Facts { about: all.into(), ..Facts::default() }
+    }
+
+    #[test]
+    fn what_differs_beyond_an_allowed_difference_is_not_allowed() {
+        let upstream = facts([said(OBJECT, &[("labels", "a=b")]), said("10.0.0.1", &[("ready", "true")])]);
+        let annotated = [("labels", "a=b"), ("annotations", "note=x")];
+        let ours = facts([said(OBJECT, &annotated), said("10.0.0.1", &[("ready", "true")])]);
+        let (allowed, rest) = judge(&upstream, &ours);
+        assert_eq!((allowed.len(), rest), (1, Vec::new()));
+        let (allowed, rest) = judge(&ours, &upstream);
+        assert_eq!((allowed.len(), rest.len()), (0, 1), "the other way round it is a loss");
+
+        let other = [("labels", "a=c"), ("annotations", "note=x")];
+        let ours = facts([said(OBJECT, &other), said("10.0.0.1", &[("ready", "false")])]);
+        let (allowed, rest) = judge(&upstream, &ours);
+        assert_eq!((allowed.len(), rest.len()), (0, 2), "{rest:?}");
+
+        let (allowed, rest) = judge(&upstream, &Facts::default());
+        assert_eq!((allowed.len(), rest.len()), (0, 2), "slices that are missing, with no mirrored ones");
+    }
 }

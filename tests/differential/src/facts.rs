@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::side::Held;
 
 pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// What labels, annotations and owners are facts about.
+pub(crate) const OBJECT: &str = "object";
 /// Most endpoints that a controller puts into a slice.
 const MAX_ENDPOINTS: usize = 100;
 
@@ -59,6 +61,40 @@ pub(crate) fn facts(held: &Held, uids: &Uids) -> Facts {
     facts
 }
 
+impl Facts {
+    /// What one source says about a Service, in few words: its addresses with one of their details, or what
+    /// `detail` names of the objects.
+    pub(crate) fn view(&self, service: &str, source: &str, detail: &str) -> String {
+        let about = self.about.iter().filter(|(it, _)| it.service == service && it.source == source);
+        let mut words = BTreeSet::new();
+        for (subject, all) in about {
+            if detail == "group" {
+                words.insert(format!("[{}]", subject.group));
+                continue;
+            }
+            for details in all {
+                let value = details.get(detail).map_or("", String::as_str);
+                if subject.what == OBJECT {
+                    if matches!(detail, "labels" | "annotations") {
+                        words.insert(format!("[{value}]"));
+                    }
+                    continue;
+                }
+                let address = subject.what.split(' ').next().unwrap_or_default();
+                match detail {
+                    "labels" | "annotations" => false,
+                    "" => words.insert(address.to_owned()),
+                    _ => words.insert(format!("{address}={value}")),
+                };
+            }
+        }
+        match words.is_empty() {
+            true => "nothing".to_owned(),
+            false => words.into_iter().collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
 struct Reader<'a> {
     facts: &'a mut Facts,
     uids: &'a Uids,
@@ -74,7 +110,7 @@ impl Reader<'_> {
             what,
         };
         let metadata = &object["metadata"];
-        self.object(&of(String::new(), "object".to_owned()), metadata);
+        self.object(&of(String::new(), OBJECT.to_owned()), metadata);
         for subset in items(&object["subsets"]) {
             let mut ports: Vec<_> = items(&subset["ports"]).map(port).collect();
             if ports.is_empty() {
@@ -112,7 +148,7 @@ impl Reader<'_> {
             group: group.trim().to_owned(),
             what,
         };
-        self.object(&of("object".to_owned()), metadata);
+        self.object(&of(OBJECT.to_owned()), metadata);
         let endpoints: Vec<_> = items(&object["endpoints"]).collect();
         if endpoints.is_empty() {
             self.once(of("no endpoint".to_owned()), Details::new());

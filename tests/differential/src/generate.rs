@@ -23,8 +23,9 @@ const APPS: [&str; 2] = ["a", "b"];
 const ZONES: [&str; 3] = ["east", "west", "north"];
 const NODES: u64 = 4;
 const PODS: u64 = 8;
-/// How much later than a node's own event that of a Service is, which makes controllers look at the node.
-const AFTER_NODE: Duration = Duration::from_millis(1500);
+/// How much later than another object's own event that of a Service is: watches of different kinds are not in
+/// step.
+const AFTER: Duration = Duration::from_millis(1500);
 
 pub(crate) const BY_SLICES: &str = "endpointslice-controller.k8s.io";
 pub(crate) const BY_MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
@@ -44,6 +45,7 @@ struct Service {
 struct Pod {
     ready: bool,
     terminating: bool,
+    ended: bool,
 }
 
 pub(crate) struct Generator {
@@ -174,15 +176,21 @@ impl Generator {
             ("move node", Request::new(Method::Patch, path, zone))
         };
         let mut requests = vec![request];
-        let time = self.time();
-        for name in self.services.keys() {
-            let touch = json!({"metadata": {"annotations": {"touched": time}}});
-            let mut touch =
-                Request::new(Method::Patch, Target::Namespaced(format!("services/{name}")), touch);
-            touch.pause = if requests.len() == 1 { AFTER_NODE } else { Duration::ZERO };
-            requests.push(touch);
-        }
+        let services: Vec<_> = self.services.keys().copied().collect();
+        requests.extend(self.touch(&services));
         Operation { kind, requests, from_still: false }
+    }
+
+    /// Changes of Services that make upstream's controllers look at everything about them anew, later than
+    /// what was done before.
+    fn touch(&mut self, services: &[&str]) -> Vec<Request> {
+        let time = self.time();
+        let touch = |(index, name): (usize, &&str)| {
+            let touch = json!({"metadata": {"annotations": {"touched": time}}});
+            let touch = Request::new(Method::Patch, Target::Namespaced(format!("services/{name}")), touch);
+            Request { pause: if index == 0 { AFTER } else { Duration::ZERO }, ..touch }
+        };
+        services.iter().enumerate().map(touch).collect()
     }
 }
 

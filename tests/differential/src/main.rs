@@ -5,6 +5,7 @@
 //! 500 sequences, each in a namespace of its own, and needs root. `PORTOLAN_DIFFERENTIAL_SEQUENCES` says how
 //! many, `PORTOLAN_DIFFERENTIAL_FROM` from which seed on, `PORTOLAN_DIFFERENTIAL_SEED` replays one.
 
+mod cases;
 mod difference;
 mod facts;
 mod generate;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -117,11 +118,32 @@ async fn run() -> Result<()> {
         }
     }
     tell(&counts, began.elapsed());
+    let wrong = cases(&sides).await;
+    ensure!(wrong == 0, "{wrong} cases failed");
     failures.sort_unstable();
     if let Some(first) = failures.first() {
         bail!("failing seeds: {failures:?}; replay one with PORTOLAN_DIFFERENTIAL_SEED={first}");
     }
     Ok(())
+}
+
+/// Runs the cases of differences that are kept on purpose, all at once, and returns how many failed.
+async fn cases(sides: &[Side; 2]) -> usize {
+    println!("differences that are kept on purpose, with what each side writes:");
+    let cases = cases::cases();
+    let runs = cases.iter().enumerate().map(|(number, case)| case.run(sides, number));
+    let results = futures::future::join_all(runs).await;
+    let mut wrong = 0;
+    for (case, (_, result)) in cases.iter().zip(results) {
+        match result {
+            Ok(()) => println!("  {} ... ok ({}…)", case.name, case.sentence),
+            Err(error) => {
+                wrong += 1;
+                println!("  {} ... FAILED: {error:#}", case.name);
+            }
+        }
+    }
+    wrong
 }
 
 fn tell(counts: &Counts, took: Duration) {

@@ -1,6 +1,6 @@
 //! One sequence on both sides: its operations, and the quiet points between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -137,9 +137,17 @@ impl<'a> Pair<'a> {
             tokio::time::sleep(request.pause).await;
             self.counts.requests += 1;
             if let Target::EachSlice { service, manager } = request.target {
-                for index in 0..self.sides.len() {
-                    self.each_slice(index, service, manager, request).await?;
-                }
+                let [one, other] = self.sides;
+                let (one, other) = tokio::join!(
+                    self.each_slice(one, service, manager, request),
+                    self.each_slice(other, service, manager, request)
+                );
+                let (upstream, ours) = (one?, other?);
+                ensure!(
+                    upstream == ours,
+                    "{} each slice of {service} by {manager}: upstream's API server says {upstream:?}, ours {ours:?}",
+                    request.method.http()
+                );
                 continue;
             }
             let path = self.path(&request.target);
@@ -174,26 +182,26 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// Does it to each slice of a Service, and returns the answers' status. How many slices there are may differ.
     async fn each_slice(
         &self,
-        index: usize,
+        side: &Side,
         service: &str,
         manager: &str,
         request: &Request,
-    ) -> Result<()> {
-        let side = &self.sides[index];
+    ) -> Result<BTreeSet<u16>> {
         let held = side.held(&self.namespace);
         let chosen = held.slices.iter().filter(|(_, slice)| {
             let labels = &slice["metadata"]["labels"];
             labels["kubernetes.io/service-name"] == service
                 && labels["endpointslice.kubernetes.io/managed-by"] == manager
         });
+        let mut answers = BTreeSet::new();
         for (name, _) in chosen {
             let path = self.path(&Target::Slices(format!("endpointslices/{name}")));
-            let answer = side.send(&path, request).await?;
-            ensure!(answer.status < 300, "{}: {path}: {}", side.who.name(), answer.body);
+            answers.insert(side.send(&path, request).await?.status);
         }
-        Ok(())
+        Ok(answers)
     }
 
     /// Remembers the uid of what was made, under a name that it has on both sides.
@@ -244,11 +252,34 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn agreed(&mut self, upstream: &Facts, ours: &Facts, allowed: BTreeMap<&'static str, u64>, after: Duration) {
+    /// Waits until both sides show what they are expected to, and go on showing it.
+    pub(crate) async fn shows(&mut self, view: impl Fn(&Facts) -> String, wanted: [&str; 2]) -> Result<()> {
+        let began = Instant::now();
+        let mut since: Option<Instant> = None;
+        loop {
+            let shown = self.facts().each_ref().map(&view);
+            if shown != wanted {
+                since = None;
+                ensure!(began.elapsed() < LIMIT, "upstream and ours show {shown:?}, not {wanted:?}");
+            } else if since.get_or_insert_with(Instant::now).elapsed() >= STILL {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn agreed(
+        &mut self,
+        upstream: &Facts,
+        ours: &Facts,
+        allowed: BTreeMap<&'static str, u64>,
+        after: Duration,
+    ) {
         let counts = &mut self.counts;
         counts.quiet_points += 1;
         counts.slowest = counts.slowest.max(after);
-        let same = upstream.about.iter().filter(|(subject, details)| ours.about.get(subject) == Some(details));
+        let same =
+            upstream.about.iter().filter(|(subject, details)| ours.about.get(subject) == Some(details));
         counts.same += same.count() as u64;
         for (name, count) in allowed {
             *counts.allowed.entry(name).or_default() += count;

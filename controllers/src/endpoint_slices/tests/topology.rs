@@ -16,9 +16,9 @@ fn hints_follow_the_traffic_distribution() {
     assert_eq!(zones(&cluster), "z1 z1");
     cluster.pod("b 10.0.0.2 unready");
     cluster.settle();
-    assert_eq!(zones(&cluster), "z1 z1", "an endpoint that is not ready keeps its hint");
+    assert_eq!(zones(&cluster), "z1 ", "an endpoint that is not ready any more has none");
     for (words, want) in [
-        ("v4 :80 prefer=PreferSameNode", "z1@n1 z1"),
+        ("v4 :80 prefer=PreferSameNode", "z1@n1 "),
         ("v4 :80 prefer=Odd", " "),
         ("v4 :80 prefer=PreferSameZone", "z1 "),
         ("v4 :80 prefer=PreferSameZone note:service.kubernetes.io/topology-mode=Auto", " "),
@@ -124,6 +124,9 @@ fn hints_that_are_wrong_are_put_right_and_others_left() {
     assert_eq!(cluster.settle(), "update");
     assert_eq!(hints(&cluster, 0), ("z1".to_owned(), 1));
     assert_eq!(hints(&cluster, 2), ("z9".to_owned(), 0), "that one is left as it is");
+    cluster.pod("b 10.0.0.2 node=n2 unready");
+    assert_eq!(cluster.settle(), "update");
+    assert_eq!(hints(&cluster, 2), (String::new(), 0), "until the slice's endpoints change");
     cluster.service = Some(service("v4 :80"));
     assert_eq!(cluster.settle(), "update");
     assert!(cluster.only().endpoints.iter().all(|endpoint| endpoint.hints.is_empty()));

@@ -68,11 +68,11 @@ impl Generator {
 
     pub(super) fn create_pod(&mut self) -> Operation {
         let missing: Vec<_> = (0..PODS).filter(|number| !self.pods.contains_key(number)).collect();
-        let Some(number) = self.random.pick(&missing).copied() else { return self.change_pod_status() };
+        let Some(number) = self.random.pick(&missing).copied() else { return self.relabel_pod() };
         let name = format!("p{number}");
         let mut requests = vec![self.new_pod(&name)];
         let ready = self.random.chance(700);
-        self.pods.insert(number, Pod { ready, terminating: false });
+        self.pods.insert(number, Pod { ready, ..Pod::default() });
         if self.random.chance(900) {
             requests.push(self.running(&name, ready));
         }
@@ -80,7 +80,7 @@ impl Generator {
     }
 
     pub(super) fn change_pod_status(&mut self) -> Operation {
-        let Some(number) = self.pod(|_| true) else { return self.create_pod() };
+        let Some(number) = self.pod(|pod| !pod.ended) else { return self.create_pod() };
         let (name, pod) = (format!("p{number}"), self.pods.get(&number).copied().unwrap_or_default());
         let (kind, request) = match self.random.below(8) {
             0 => ("change pod addresses", self.running(&name, pod.ready)),
@@ -88,7 +88,7 @@ impl Generator {
             1 if pod.ready => {
                 let conditions = self.condition(false);
                 let phase = self.pick(&["Succeeded", "Failed"]);
-                self.pods.insert(number, Pod { ready: false, ..pod });
+                self.pods.insert(number, Pod { ready: false, ended: true, ..pod });
                 ("pod ends", self.status(&name, json!({"phase": phase, "conditions": conditions})))
             }
             _ => {
@@ -113,8 +113,8 @@ impl Generator {
         if self.random.chance(500)
             && let Some(number) = self.pod(|pod| !pod.terminating)
         {
-            let ready = self.pods.get(&number).is_some_and(|pod| pod.ready);
-            self.pods.insert(number, Pod { ready, terminating: true });
+            let pod = self.pods.get(&number).copied().unwrap_or_default();
+            self.pods.insert(number, Pod { terminating: true, ..pod });
             let delete = Request::new(Method::Delete, path(number), Value::Null);
             return Operation { kind: "terminate pod", requests: vec![delete], from_still: false };
         }
@@ -131,7 +131,7 @@ impl Generator {
         }
         let (name, ready) = (format!("p{number}"), self.random.chance(700));
         requests.extend([self.new_pod(&name), self.running(&name, ready)]);
-        self.pods.insert(number, Pod { ready, terminating: false });
+        self.pods.insert(number, Pod { ready, ..Pod::default() });
         Operation { kind: "replace pod", requests, from_still: false }
     }
 

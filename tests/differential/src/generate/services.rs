@@ -16,7 +16,9 @@ impl Generator {
         match self.random.below(5) {
             // a single port may have no name
             0 => json!([{"port": 80, "targetPort": target}]),
-            1 => json!([{"name": "web", "port": 80, "targetPort": target, "appProtocol": "kubernetes.io/h2c"}]),
+            1 => {
+                json!([{"name": "web", "port": 80, "targetPort": target, "appProtocol": "kubernetes.io/h2c"}])
+            }
             2 => json!([{"name": "web", "port": 80, "targetPort": target},
                         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "dns"}]),
             3 => json!([{"name": "dns-tcp", "port": 53, "targetPort": 5353},
@@ -124,7 +126,8 @@ impl Generator {
             }
             8 => match self.pick(&["SingleStack", "PreferDualStack"]) {
                 "SingleStack" => {
-                    let spec = json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": null, "clusterIPs": null});
+                    let spec =
+                        json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": null, "clusterIPs": null});
                     ("one family", json!({"spec": spec}))
                 }
                 policy => ("both families", json!({"spec": {"ipFamilyPolicy": policy}})),

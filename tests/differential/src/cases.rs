@@ -1,0 +1,353 @@
+//! Each difference that is kept on purpose, made to happen: what upstream writes, and what Portolan does.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::difference::judge;
+use crate::generate::{BY_MIRRORING, BY_SLICES};
+use crate::operation::{Method, Operation, Request, Target};
+use crate::sequence::{Counts, Pair};
+use crate::side::Side;
+
+/// A case, on the Service `s` and the node `NAMESPACE-n`.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// How docs/differences.md says it.
+    pub(crate) sentence: &'static str,
+    steps: Vec<Step>,
+}
+
+enum Step {
+    Make(Request),
+    /// Something about the Service changes that decides nothing.
+    Touch,
+    /// Both sides say the same, apart from what [`crate::difference::ALLOWED`] allows.
+    Agree,
+    /// They do, and the difference of that name was allowed.
+    Allow(&'static str),
+    /// What a source says, by [`crate::facts::Facts::view`].
+    Show {
+        source: &'static str,
+        detail: &'static str,
+        upstream: &'static str,
+        ours: &'static str,
+    },
+}
+
+impl Case {
+    /// Runs it in a namespace of its own.
+    pub(crate) async fn run(&self, sides: &[Side; 2], number: usize) -> (Counts, Result<()>) {
+        let mut pair = Pair::new(sides, format!("case-{number}"));
+        let result = self.steps(&mut pair).await;
+        (pair.counts, result)
+    }
+
+    async fn steps(&self, pair: &mut Pair<'_>) -> Result<()> {
+        pair.begin().await?;
+        let namespace = pair.namespace.clone();
+        for (number, step) in self.steps.iter().enumerate() {
+            let done = match step {
+                Step::Make(request) => make(pair, &placed(request, &namespace)).await,
+                Step::Touch => {
+                    let touched = json!({"metadata": {"annotations": {"touched": number.to_string()}}});
+                    make(pair, &patch("services/s", touched)).await
+                }
+                Step::Agree => pair.quiet().await,
+                Step::Allow(name) => {
+                    pair.quiet().await?;
+                    let [upstream, ours] = pair.facts();
+                    let (allowed, _) = judge(&upstream, &ours);
+                    ensure!(allowed.contains_key(name), "{name} was not met, but {allowed:?}");
+                    Ok(())
+                }
+                Step::Show { source, detail, upstream, ours } => {
+                    pair.shows(|facts| facts.view("s", source, detail), [upstream, ours]).await
+                }
+            };
+            done.with_context(|| format!("step {number}"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn make(pair: &mut Pair<'_>, request: &Request) -> Result<()> {
+    let operation = Operation { kind: "step of a case", requests: vec![request.clone()], from_still: false };
+    let refused = pair.counts.refused;
+    pair.make(&operation).await?;
+    ensure!(pair.counts.refused == refused, "both API servers refuse {operation}");
+    Ok(())
+}
+
+/// Nodes are of no namespace: `NODE` is the case's own.
+fn placed(request: &Request, namespace: &str) -> Request {
+    let node = format!("{namespace}-n");
+    let body: Value = request.body.to_string().replace("NODE", &node).parse().unwrap_or_default();
+    let target = match &request.target {
+        Target::Nodes(path) => Target::Nodes(path.replace("NODE", &node)),
+        other => other.clone(),
+    };
+    Request { target, body, ..request.clone() }
+}
+
+fn namespaced(method: Method, path: &str, body: Value) -> Request {
+    Request::new(method, Target::Namespaced(path.to_owned()), body)
+}
+
+fn patch(path: &str, body: Value) -> Request {
+    namespaced(Method::Patch, path, body)
+}
+
+fn service(spec: Value) -> Step {
+    let mut spec = spec;
+    if spec["ports"].is_null() {
+        spec["ports"] = json!([{"name": "web", "port": 80}]);
+    }
+    Step::Make(namespaced(Method::Create, "services", json!({"metadata": {"name": "s"}, "spec": spec})))
+}
+
+fn node(zone: &str) -> Step {
+    let metadata = json!({"name": "NODE", "labels": {"topology.kubernetes.io/zone": zone}});
+    Step::Make(Request::new(Method::Create, Target::Nodes(String::new()), json!({"metadata": metadata})))
+}
+
+/// A pod on the node that the Service selects.
+fn pod(name: &str, ip: &str, ready: bool) -> [Step; 2] {
+    let spec = json!({"nodeName": "NODE", "containers": [{"name": "c", "image": "none"}]});
+    let body = json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": spec});
+    let ready = if ready { "True" } else { "False" };
+    let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [condition]});
+    let make = Step::Make(namespaced(Method::Create, "pods", body));
+    [make, Step::Make(patch(&format!("pods/{name}/status"), json!({"status": status})))]
+}
+
+fn endpoints(subsets: Value) -> Step {
+    let body = json!({"metadata": {"name": "s"}, "subsets": subsets});
+    Step::Make(namespaced(Method::Put, "endpoints/s", body))
+}
+
+fn show(source: &'static str, detail: &'static str, upstream: &'static str, ours: &'static str) -> Step {
+    Step::Show { source, detail, upstream, ours }
+}
+
+fn each_slice(body: Value) -> Step {
+    Step::Make(Request::new(Method::Patch, Target::EachSlice { service: "s", manager: BY_SLICES }, body))
+}
+
+fn selecting() -> Step {
+    service(json!({"selector": {"app": "a"}}))
+}
+
+/// A Service with a ready pod, at rest.
+fn published() -> Vec<Step> {
+    let mut steps = vec![node("east"), selecting()];
+    steps.extend(pod("p", "10.0.0.1", true));
+    steps.push(Step::Agree);
+    steps
+}
+
+fn case(name: &'static str, sentence: &'static str, steps: impl IntoIterator<Item = Vec<Step>>) -> Case {
+    Case { name, sentence, steps: steps.into_iter().flatten().collect() }
+}
+
+/// All of them.
+pub(crate) fn cases() -> Vec<Case> {
+    let to_zone = |zone: &str| {
+        let labels = json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}});
+        Step::Make(Request::new(Method::Patch, Target::Nodes("/NODE".to_owned()), labels))
+    };
+    let mut late = node("east");
+    if let Step::Make(request) = &mut late {
+        // By then upstream has tried after 1, 2 and 4 seconds and waits for 8.
+        request.pause = Duration::from_millis(8500);
+    }
+    let status = |status: Value| Step::Make(patch("pods/p/status", json!({"status": status})));
+    let managed = "[endpoints.kubernetes.io/managed-by=endpoint-controller]";
+    vec![
+        case(
+            "slices that a lost selector leaves",
+            "Slices that stay behind when a Service loses its selector go once slices that mirror its Endpoints",
+            [
+                published(),
+                vec![
+                    Step::Make(patch("services/s", json!({"spec": {"selector": null}}))),
+                    show(BY_SLICES, "", "10.0.0.1", "nothing"),
+                    show(BY_MIRRORING, "", "10.0.0.1", "10.0.0.1"),
+                    Step::Allow("slices that a lost selector leaves"),
+                ],
+            ],
+        ),
+        case(
+            "rest of a mirrored targetRef",
+            "Of what a mirrored address refers to (`targetRef`), kind, namespace, name and uid are repeated;",
+            [vec![
+                service(json!({})),
+                endpoints(json!([{"ports": [{"port": 80}], "addresses": [{"ip": "192.0.2.1", "targetRef":
+                    {"kind": "Pod", "apiVersion": "v1", "resourceVersion": "7", "fieldPath": "spec",
+                     "namespace": "n", "name": "p", "uid": "u"}}]}])),
+                show(
+                    BY_MIRRORING,
+                    "rest of targetRef",
+                    "192.0.2.1=apiVersion=v1 resourceVersion=7 fieldPath=spec",
+                    "192.0.2.1=",
+                ),
+                Step::Allow("rest of a mirrored targetRef"),
+            ]],
+        ),
+        case(
+            "annotations of a reused slice",
+            "A slice that is put to another use keeps the annotations that others gave it;",
+            [
+                vec![node("east"), selecting(), Step::Agree],
+                vec![each_slice(json!({"metadata": {"annotations": {"note": "x"}}}))],
+                pod("p", "10.0.0.1", true).into(),
+                vec![
+                    show(BY_SLICES, "annotations", "[]", "[note=x]"),
+                    Step::Allow("annotations of a reused slice"),
+                ],
+            ],
+        ),
+        case(
+            "mark of a headless Service",
+            "The mark of a headless Service is put right where it is wrong;",
+            [
+                published(),
+                vec![each_slice(json!({"metadata": {"labels": {"service.kubernetes.io/headless": ""}}}))],
+                vec![Step::Touch, Step::Allow("mark of a headless Service")],
+            ],
+        ),
+        case(
+            "Endpoints that somebody edits",
+            "Endpoints that somebody edits are put right at once;",
+            [
+                published(),
+                vec![
+                    Step::Make(patch(
+                        "endpoints/s",
+                        json!({"metadata": {"labels":
+                        {"endpoints.kubernetes.io/managed-by": null, "test": "x"}}, "subsets": []}),
+                    )),
+                    show("Endpoints", "labels", "[test=x]", managed),
+                    show("Endpoints", "", "nothing", "10.0.0.1"),
+                    Step::Touch,
+                    Step::Agree,
+                ],
+            ],
+        ),
+        case(
+            "a slice given to another manager",
+            "A slice that somebody gives to another manager, by its label, is replaced by a new one;",
+            [
+                published(),
+                vec![
+                    each_slice(json!({"metadata": {"labels":
+                        {"endpointslice.kubernetes.io/managed-by": "example.com"}}})),
+                    show(BY_SLICES, "", "nothing", "10.0.0.1"),
+                    Step::Touch,
+                    show(BY_SLICES, "", "nothing", "10.0.0.1"),
+                ],
+            ],
+        ),
+        case(
+            "a node that moves to another zone",
+            "And where a node's zone changes, the endpoints on it follow at once;",
+            [
+                published(),
+                vec![
+                    to_zone("west"),
+                    show(BY_SLICES, "zone", "10.0.0.1=east", "10.0.0.1=west"),
+                    Step::Touch,
+                    Step::Agree,
+                ],
+            ],
+        ),
+        case(
+            "a node that comes late",
+            "A Service with a pod whose node is missing is looked at again when the node comes;",
+            [
+                vec![selecting()],
+                pod("p", "10.0.0.1", true).into(),
+                vec![Step::Agree, late, show(BY_SLICES, "zone", "no=", "10.0.0.1=east")],
+                vec![Step::Touch, Step::Agree],
+            ],
+        ),
+        case(
+            "a phase that changes alone",
+            "A pod whose phase alone tells that it has ended is taken out at once;",
+            [
+                vec![node("east"), selecting()],
+                pod("p", "10.0.0.1", false).into(),
+                vec![
+                    Step::Agree,
+                    status(json!({"phase": "Failed"})),
+                    show(BY_SLICES, "", "10.0.0.1", "no"),
+                    show("Endpoints", "", "10.0.0.1", "nothing"),
+                    Step::Touch,
+                    Step::Agree,
+                ],
+            ],
+        ),
+        case(
+            "an address that the API takes in no endpoint",
+            "And addresses that the API takes in no endpoint (loopback, link-local, multicast, unspecified) are",
+            [
+                vec![node("east")],
+                pod("good", "10.0.0.1", true).into(),
+                pod("bad", "169.254.0.1", true).into(),
+                vec![
+                    selecting(),
+                    show(BY_SLICES, "", "nothing", "10.0.0.1"),
+                    show("Endpoints", "", "nothing", "10.0.0.1"),
+                ],
+            ],
+        ),
+        case(
+            "a port with an application protocol in several subsets",
+            "Where Endpoints made by others have a port with an application protocol in several subsets,",
+            [vec![
+                service(json!({})),
+                endpoints(json!([
+                    {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81, "appProtocol": "x"}],
+                     "addresses": [{"ip": "192.0.2.1"}]},
+                    {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81, "appProtocol": "x"}],
+                     "addresses": [{"ip": "192.0.2.2"}]}])),
+                show(
+                    BY_MIRRORING,
+                    "group",
+                    "[IPv4 a:80/TCP/] [IPv4 b:81/TCP/x]",
+                    "[IPv4 a:80/TCP/ b:81/TCP/x]",
+                ),
+            ]],
+        ),
+        case(
+            "an address in several spellings",
+            "or an address in several spellings, that is one port, or address;",
+            [vec![
+                service(json!({})),
+                endpoints(json!([{"ports": [{"port": 80}], "addresses":
+                    [{"ip": "fd00::1", "hostname": "a"}, {"ip": "FD00:0::1", "hostname": "b"}]}])),
+                show(BY_MIRRORING, "hostname", "fd00::1=a fd00::1=b", "fd00::1=a"),
+            ]],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::difference::ALLOWED;
+
+    #[test]
+    fn every_case_is_documented_and_every_allowed_difference_has_a_case() {
+        let document = include_str!("../../../docs/differences.md");
+        let document = document.split_whitespace().collect::<Vec<_>>().join(" ");
+        for case in cases() {
+            assert!(document.contains(case.sentence), "docs/differences.md does not say: {}", case.sentence);
+        }
+        for allowed in ALLOWED {
+            assert!(cases().iter().any(|case| case.name == allowed.name), "no case for: {}", allowed.name);
+        }
+    }
+}
