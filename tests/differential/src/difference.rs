@@ -42,9 +42,13 @@ pub(crate) fn differences(upstream: &Facts, ours: &Facts) -> Vec<Difference> {
         .collect()
 }
 
-/// What both sides say as a whole, which a predicate may ask for.
+/// Services with the address family of slices that only upstream had left when the sides agreed last.
+pub(crate) type Left = BTreeSet<(String, String)>;
+
+/// What a predicate may ask for.
 pub(crate) struct Context<'a> {
     pub(crate) ours: &'a Facts,
+    pub(crate) left: &'a Left,
 }
 
 /// A difference that is kept on purpose.
@@ -93,16 +97,23 @@ fn headless(difference: &Difference, _: &Context<'_>) -> bool {
         && without(&difference.ours) == without(&difference.upstream)
 }
 
-/// Upstream still has a slice of its controller beside mirrored ones of the same family; here it is gone.
+/// Upstream still has a slice of its controller beside mirrored ones of the same family; here it is gone, and
+/// stays so whatever is mirrored later.
 fn leftover(difference: &Difference, context: &Context<'_>) -> bool {
-    let Subject { service, source, group, .. } = &difference.subject;
-    let family = group.split(' ').next();
-    let mirrored = |subject: &&Subject| {
-        subject.service == *service
-            && subject.source == BY_MIRRORING
-            && subject.group.split(' ').next() == family
+    let key = difference.subject.of_family();
+    let mirrored = |it: &Subject| it.source == BY_MIRRORING && it.of_family() == key;
+    difference.subject.source == BY_SLICES
+        && difference.ours.is_empty()
+        && (context.ours.about.keys().any(mirrored) || context.left.contains(&key))
+}
+
+/// What only upstream has left.
+pub(crate) fn left(upstream: &Facts, ours: &Facts) -> Left {
+    let of = |facts: &Facts| -> Left {
+        let slices = facts.about.keys().filter(|subject| subject.source == BY_SLICES);
+        slices.map(Subject::of_family).collect()
     };
-    source == BY_SLICES && difference.ours.is_empty() && context.ours.about.keys().any(|it| mirrored(&it))
+    of(upstream).difference(&of(ours)).cloned().collect()
 }
 
 /// All but `apiVersion`, `resourceVersion` and `fieldPath` is the same.
@@ -119,8 +130,12 @@ fn mirrored_target(difference: &Difference, _: &Context<'_>) -> bool {
 }
 
 /// Parts the differences into those that are allowed, counted by name, and the rest.
-pub(crate) fn judge(upstream: &Facts, ours: &Facts) -> (BTreeMap<&'static str, u64>, Vec<Difference>) {
-    let context = Context { ours };
+pub(crate) fn judge(
+    upstream: &Facts,
+    ours: &Facts,
+    left: &Left,
+) -> (BTreeMap<&'static str, u64>, Vec<Difference>) {
+    let context = Context { ours, left };
     let mut allowed = BTreeMap::new();
     let mut rest = Vec::new();
     for difference in differences(upstream, ours) {
@@ -155,17 +170,17 @@ mod tests {
         let upstream = facts([said(OBJECT, &[("labels", "a=b")]), said("10.0.0.1", &[("ready", "true")])]);
         let annotated = [("labels", "a=b"), ("annotations", "note=x")];
         let ours = facts([said(OBJECT, &annotated), said("10.0.0.1", &[("ready", "true")])]);
-        let (allowed, rest) = judge(&upstream, &ours);
+        let (allowed, rest) = judge(&upstream, &ours, &Left::new());
         assert_eq!((allowed.len(), rest), (1, Vec::new()));
-        let (allowed, rest) = judge(&ours, &upstream);
+        let (allowed, rest) = judge(&ours, &upstream, &Left::new());
         assert_eq!((allowed.len(), rest.len()), (0, 1), "the other way round it is a loss");
 
         let other = [("labels", "a=c"), ("annotations", "note=x")];
         let ours = facts([said(OBJECT, &other), said("10.0.0.1", &[("ready", "false")])]);
-        let (allowed, rest) = judge(&upstream, &ours);
+        let (allowed, rest) = judge(&upstream, &ours, &Left::new());
         assert_eq!((allowed.len(), rest.len()), (0, 2), "{rest:?}");
 
-        let (allowed, rest) = judge(&upstream, &Facts::default());
+        let (allowed, rest) = judge(&upstream, &Facts::default(), &Left::new());
         assert_eq!((allowed.len(), rest.len()), (0, 2), "slices that are missing, with no mirrored ones");
     }
 }

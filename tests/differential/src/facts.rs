@@ -26,6 +26,13 @@ pub(crate) struct Subject {
     pub(crate) what: String,
 }
 
+impl Subject {
+    /// Its Service and the address family of its slice.
+    pub(crate) fn of_family(&self) -> (String, String) {
+        (self.service.clone(), self.group.split(' ').next().unwrap_or_default().to_owned())
+    }
+}
+
 /// Each detail by its name.
 pub(crate) type Details = BTreeMap<&'static str, String>;
 
@@ -35,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) about: BTreeMap<Subject, Vec<Details>>,
     /// Trigger times, by Service and source.
     pub(crate) times: BTreeMap<(String, String), BTreeSet<String>>,
+    /// What the API server made the names of slices from.
+    stems: BTreeMap<(String, String), BTreeSet<String>>,
 }
 
 /// Names of uids, which differ between the sides.
@@ -65,6 +74,16 @@ impl Facts {
     /// What one source says about a Service, in few words: its addresses with one of their details, or what
     /// `detail` names of the objects.
     pub(crate) fn view(&self, service: &str, source: &str, detail: &str) -> String {
+        let key = (service.to_owned(), source.to_owned());
+        match detail {
+            "trigger time" => return if self.times.contains_key(&key) { "some" } else { "none" }.to_owned(),
+            "generateName" => {
+                let stems = self.stems.get(&key).into_iter().flatten();
+                return stems.cloned().collect::<Vec<_>>().join(" ");
+            }
+            "hints by zone" => return self.hints(&key),
+            _ => {}
+        }
         let about = self.about.iter().filter(|(it, _)| it.service == service && it.source == source);
         let mut words = BTreeSet::new();
         for (subject, all) in about {
@@ -92,6 +111,16 @@ impl Facts {
             true => "nothing".to_owned(),
             false => words.into_iter().collect::<Vec<_>>().join(" "),
         }
+    }
+
+    /// How many endpoints have a hint for which zone.
+    fn hints(&self, (service, source): &(String, String)) -> String {
+        let about = self.about.iter().filter(|(it, _)| it.service == *service && it.source == *source);
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        for zone in about.flat_map(|(_, all)| all).filter_map(|details| details.get("zone hints")) {
+            *zones.entry(zone).or_default() += 1;
+        }
+        zones.iter().map(|(zone, count)| format!("{zone}={count}")).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -148,6 +177,8 @@ impl Reader<'_> {
             group: group.trim().to_owned(),
             what,
         };
+        let stems = self.facts.stems.entry((service.clone(), source.clone())).or_default();
+        stems.insert(text(&metadata["generateName"]));
         self.object(&of(OBJECT.to_owned()), metadata);
         let endpoints: Vec<_> = items(&object["endpoints"]).collect();
         if endpoints.is_empty() {

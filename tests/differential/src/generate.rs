@@ -27,6 +27,8 @@ const PODS: u64 = 8;
 /// step.
 const AFTER: Duration = Duration::from_millis(1500);
 
+const LOSES_SELECTOR: &str = "remove selector";
+
 pub(crate) const BY_SLICES: &str = "endpointslice-controller.k8s.io";
 pub(crate) const BY_MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 
@@ -72,7 +74,10 @@ pub(crate) fn sequence(seed: u64) -> Vec<Operation> {
     };
     let mut operations = vec![generator.first_nodes()];
     while operations.len() < LENGTH {
-        operations.push(generator.next());
+        // What is left of the endpoints then is looked at before it changes.
+        let lost = operations.last().is_some_and(|last| last.kind == LOSES_SELECTOR);
+        let next = generator.next();
+        operations.push(Operation { from_still: lost || next.from_still, ..next });
     }
     operations
 }

@@ -23,6 +23,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::cases::Phase;
 use crate::difference::ALLOWED;
 use crate::sequence::Counts;
 use crate::servers::{Servers, Who, enter_network};
@@ -118,7 +119,7 @@ async fn run() -> Result<()> {
         }
     }
     tell(&counts, began.elapsed());
-    let wrong = cases(&sides).await;
+    let wrong = cases(&sides, &mut servers).await?;
     ensure!(wrong == 0, "{wrong} cases failed");
     failures.sort_unstable();
     if let Some(first) = failures.first() {
@@ -128,13 +129,26 @@ async fn run() -> Result<()> {
 }
 
 /// Runs the cases of differences that are kept on purpose, all at once, and returns how many failed.
-async fn cases(sides: &[Side; 2]) -> usize {
+async fn cases(sides: &[Side; 2], servers: &mut Servers) -> Result<usize> {
     println!("differences that are kept on purpose, with what each side writes:");
     let cases = cases::cases();
-    let runs = cases.iter().enumerate().map(|(number, case)| case.run(sides, number));
-    let results = futures::future::join_all(runs).await;
+    let pairs = cases.iter().enumerate().map(|(number, case)| case.pair(sides, number));
+    let mut pairs: Vec<_> = pairs.collect();
+    let mut results: Vec<Result<()>> = cases.iter().map(|_| Ok(())).collect();
+    for phase in [Phase::Running, Phase::Down, Phase::Started] {
+        match phase {
+            Phase::Running => {}
+            Phase::Down => servers.stop_controllers(),
+            Phase::Started => servers.start_controllers()?,
+        }
+        let runs = cases.iter().zip(&mut pairs).map(|(case, pair)| case.run(pair, phase));
+        let done = futures::future::join_all(runs).await;
+        for (result, done) in results.iter_mut().zip(done).filter(|(result, _)| result.is_ok()) {
+            *result = done;
+        }
+    }
     let mut wrong = 0;
-    for (case, (_, result)) in cases.iter().zip(results) {
+    for (case, result) in cases.iter().zip(results) {
         match result {
             Ok(()) => println!("  {} ... ok ({}…)", case.name, case.sentence),
             Err(error) => {
@@ -143,7 +157,7 @@ async fn cases(sides: &[Side; 2]) -> usize {
             }
         }
     }
-    wrong
+    Ok(wrong)
 }
 
 fn tell(counts: &Counts, took: Duration) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::difference::{Difference, judge};
+use crate::difference::{Difference, Left, judge, left};
 use crate::facts::{Facts, Uids, facts};
 use crate::generate::{clean_up, namespace, sequence};
 use crate::operation::{Method, Operation, Request, Target};
@@ -71,6 +71,8 @@ pub(crate) struct Pair<'a> {
     /// How often each name was given.
     names: [HashMap<String, u64>; 2],
     pub(crate) counts: Counts,
+    /// As of the last quiet point.
+    left: Left,
     story: Vec<String>,
 }
 
@@ -98,6 +100,7 @@ impl<'a> Pair<'a> {
             uids: Default::default(),
             names: Default::default(),
             counts: Counts::default(),
+            left: Left::new(),
             story: Vec::new(),
         }
     }
@@ -229,7 +232,7 @@ impl<'a> Pair<'a> {
             let still = self.sides.iter().map(|side| side.still_for(&self.namespace)).min();
             if began.elapsed() >= STILL && still >= Some(STILL) {
                 let [upstream, ours] = self.facts();
-                let (allowed, remaining) = judge(&upstream, &ours);
+                let (allowed, remaining) = judge(&upstream, &ours, &self.left);
                 if remaining.is_empty() {
                     self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
                     self.agreed(&upstream, &ours, allowed, began.elapsed());
@@ -275,6 +278,7 @@ impl<'a> Pair<'a> {
         allowed: BTreeMap<&'static str, u64>,
         after: Duration,
     ) {
+        self.left = left(upstream, ours);
         let counts = &mut self.counts;
         counts.quiet_points += 1;
         counts.slowest = counts.slowest.max(after);

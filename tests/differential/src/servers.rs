@@ -18,6 +18,8 @@ const TOKEN: &str = "differential";
 const START: Duration = Duration::from_secs(60);
 const ENDPOINT_CONTROLLERS: &str =
     "endpoints-controller,endpointslice-controller,endpointslice-mirroring-controller";
+/// etcd and the API servers, which are started first.
+const STORES: usize = 3;
 const GARBAGE_COLLECTOR: &str = "garbage-collector-controller";
 
 /// One of the two control planes.
@@ -172,6 +174,14 @@ impl Servers {
             "--admin-bind-address=127.0.0.1:10260".to_owned(),
         ];
         self.run("ours-endpoints", &self.controllers.clone(), &arguments)
+    }
+
+    /// Kills all controllers.
+    pub(crate) fn stop_controllers(&mut self) {
+        for (_, mut child) in self.children.split_off(STORES) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     fn start_manager(&mut self, role: &str, who: Who, controllers: &str) -> Result<()> {

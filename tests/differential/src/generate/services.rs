@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{APPS, Generator, SERVICES, Service};
+use super::{APPS, Generator, LOSES_SELECTOR, SERVICES, Service};
 use crate::operation::{Method, Operation, Request, Target};
 
 impl Generator {
@@ -135,7 +135,7 @@ impl Generator {
             9 if selector => {
                 from_still = true;
                 self.services.insert(name, Service { selector: false, external });
-                ("remove selector", json!({"spec": {"selector": null}}))
+                (LOSES_SELECTOR, json!({"spec": {"selector": null}}))
             }
             9 => ("gain selector", self.select(name)),
             10 if external => {
