@@ -102,7 +102,8 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
 ///
 /// Differs from upstream: a slice that somebody gives to another manager, by its label, is replaced by a new
 /// one; kube-controller-manager waits for it to come back and writes no slice of that Service until it is
-/// started again.
+/// started again. The same happens to it, now and then, with slices that are edited or deleted while it
+/// writes (kubernetes#141592).
 pub(crate) fn decided_here(slice: &EndpointSlice) -> bool {
     slice.managed_by() == Some(MANAGED_BY_CONTROLLER) && !slice.meta.deleting()
 }

@@ -49,6 +49,8 @@ pub(crate) type Left = BTreeSet<(String, String)>;
 pub(crate) struct Context<'a> {
     pub(crate) ours: &'a Facts,
     pub(crate) left: &'a Left,
+    /// Services whose slices upstream has given up, as its log says.
+    pub(crate) given_up: &'a BTreeSet<String>,
 }
 
 /// A difference that is kept on purpose.
@@ -60,11 +62,18 @@ pub(crate) struct Allowed {
 
 /// All of them that the random sequences meet; each has a case of its own ([`crate::cases`]).
 pub(crate) const ALLOWED: &[Allowed] = &[
+    Allowed { name: "upstream waits for its own cache", is: given_up },
     Allowed { name: "slices that a lost selector leaves", is: leftover },
     Allowed { name: "rest of a mirrored targetRef", is: mirrored_target },
     Allowed { name: "annotations of a reused slice", is: reused },
     Allowed { name: "mark of a headless Service", is: headless },
 ];
+
+/// Upstream has said again and again that it waits for its own cache, and writes nothing.
+fn given_up(difference: &Difference, context: &Context<'_>) -> bool {
+    let Subject { service, source, .. } = &difference.subject;
+    (source == BY_SLICES || source == BY_MIRRORING) && context.given_up.contains(service)
+}
 
 /// Here a slice that is reused has annotations that upstream's has lost.
 fn reused(difference: &Difference, _: &Context<'_>) -> bool {
@@ -132,14 +141,12 @@ fn mirrored_target(difference: &Difference, _: &Context<'_>) -> bool {
 /// Parts the differences into those that are allowed, counted by name, and the rest.
 pub(crate) fn judge(
     upstream: &Facts,
-    ours: &Facts,
-    left: &Left,
+    context: &Context<'_>,
 ) -> (BTreeMap<&'static str, u64>, Vec<Difference>) {
-    let context = Context { ours, left };
     let mut allowed = BTreeMap::new();
     let mut rest = Vec::new();
-    for difference in differences(upstream, ours) {
-        match ALLOWED.iter().find(|allowed| (allowed.is)(&difference, &context)) {
+    for difference in differences(upstream, context.ours) {
+        match ALLOWED.iter().find(|allowed| (allowed.is)(&difference, context)) {
             Some(by) => *allowed.entry(by.name).or_default() += 1,
             None => rest.push(difference),
         }
@@ -165,22 +172,28 @@ mod tests {
         Facts { about: all.into(), ..Facts::default() }
     }
 
+    fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {
+        let (left, given_up) = (Left::new(), BTreeSet::new());
+        let (allowed, rest) = judge(upstream, &Context { ours, left: &left, given_up: &given_up });
+        (allowed.len(), rest)
+    }
+
     #[test]
     fn what_differs_beyond_an_allowed_difference_is_not_allowed() {
         let upstream = facts([said(OBJECT, &[("labels", "a=b")]), said("10.0.0.1", &[("ready", "true")])]);
         let annotated = [("labels", "a=b"), ("annotations", "note=x")];
         let ours = facts([said(OBJECT, &annotated), said("10.0.0.1", &[("ready", "true")])]);
-        let (allowed, rest) = judge(&upstream, &ours, &Left::new());
-        assert_eq!((allowed.len(), rest), (1, Vec::new()));
-        let (allowed, rest) = judge(&ours, &upstream, &Left::new());
-        assert_eq!((allowed.len(), rest.len()), (0, 1), "the other way round it is a loss");
+        let (allowed, rest) = judged(&upstream, &ours);
+        assert_eq!((allowed, rest), (1, Vec::new()));
+        let (allowed, rest) = judged(&ours, &upstream);
+        assert_eq!((allowed, rest.len()), (0, 1), "the other way round it is a loss");
 
         let other = [("labels", "a=c"), ("annotations", "note=x")];
         let ours = facts([said(OBJECT, &other), said("10.0.0.1", &[("ready", "false")])]);
-        let (allowed, rest) = judge(&upstream, &ours, &Left::new());
-        assert_eq!((allowed.len(), rest.len()), (0, 2), "{rest:?}");
+        let (allowed, rest) = judged(&upstream, &ours);
+        assert_eq!((allowed, rest.len()), (0, 2), "{rest:?}");
 
-        let (allowed, rest) = judge(&upstream, &Facts::default(), &Left::new());
-        assert_eq!((allowed.len(), rest.len()), (0, 2), "slices that are missing, with no mirrored ones");
+        let (allowed, rest) = judged(&upstream, &Facts::default());
+        assert_eq!((allowed, rest.len()), (0, 2), "slices that are missing, with no mirrored ones");
     }
 }

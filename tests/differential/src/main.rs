@@ -67,7 +67,7 @@ async fn run() -> Result<()> {
     let (lost, mut losses) = mpsc::unbounded_channel();
     let mut sides = Vec::new();
     for who in Who::BOTH {
-        sides.push(Side::watch(who, servers.client(who).await?, lost.clone()).await?);
+        sides.push(Side::watch(who, servers.client(who).await?, servers.log(who), lost.clone()).await?);
     }
     let sides: Arc<[Side; 2]> = Arc::new(sides.try_into().ok().context("two sides")?);
     println!("the servers are up after {:.1} s", began.elapsed().as_secs_f64());

@@ -1,13 +1,13 @@
 //! One sequence on both sides: its operations, and the quiet points between them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::difference::{Difference, Left, judge, left};
+use crate::difference::{Context, Difference, Left, judge, left};
 use crate::facts::{Facts, Uids, facts};
 use crate::generate::{clean_up, namespace, sequence};
 use crate::operation::{Method, Operation, Request, Target};
@@ -19,6 +19,8 @@ const STRETCH: usize = 10;
 const STILL: Duration = Duration::from_millis(2000);
 /// How long the sides may take to agree: upstream tries again after 1, 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(40);
+/// How often upstream then has tried in vain if it waits for ever, at least.
+const IN_VAIN: usize = 5;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What sequences did and met.
@@ -73,6 +75,7 @@ pub(crate) struct Pair<'a> {
     pub(crate) counts: Counts,
     /// As of the last quiet point.
     left: Left,
+    given_up: BTreeSet<String>,
     story: Vec<String>,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Pair<'a> {
             names: Default::default(),
             counts: Counts::default(),
             left: Left::new(),
+            given_up: BTreeSet::new(),
             story: Vec::new(),
         }
     }
@@ -226,33 +230,52 @@ impl<'a> Pair<'a> {
 
     /// Waits until nothing changes any more and both sides say the same.
     pub(crate) async fn quiet(&mut self) -> Result<()> {
-        let began = Instant::now();
-        let mut rest: Vec<Difference> = Vec::new();
-        loop {
+        let (began, logged) = (Instant::now(), self.sides[0].logged());
+        while began.elapsed() < LIMIT {
             let still = self.sides.iter().map(|side| side.still_for(&self.namespace)).min();
-            if began.elapsed() >= STILL && still >= Some(STILL) {
-                let [upstream, ours] = self.facts();
-                let (allowed, remaining) = judge(&upstream, &ours, &self.left);
-                if remaining.is_empty() {
-                    self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
-                    self.agreed(&upstream, &ours, allowed, began.elapsed());
-                    return Ok(());
-                }
-                rest = remaining;
-            }
-            if began.elapsed() > LIMIT {
-                let mut text = format!("the sides do not agree after {} s\n", LIMIT.as_secs());
-                if rest.is_empty() {
-                    let changes = self.sides.each_ref().map(|side| side.held(&self.namespace).changes);
-                    let _ = writeln!(text, "one never gets still; changes: {changes:?}");
-                }
-                for difference in &rest {
-                    let _ = write!(text, "{difference}");
-                }
-                anyhow::bail!(text);
+            if began.elapsed() >= STILL && still >= Some(STILL) && self.agree(began).is_empty() {
+                return Ok(());
             }
             tokio::time::sleep(POLL).await;
         }
+        self.give_up(logged);
+        let rest = self.agree(began);
+        let changes = self.sides.each_ref().map(|side| side.held(&self.namespace).changes);
+        let rest: String = rest.iter().map(ToString::to_string).collect();
+        ensure!(
+            rest.is_empty(),
+            "the sides do not agree after {} s (changes: {changes:?})\n{rest}",
+            LIMIT.as_secs()
+        );
+        Ok(())
+    }
+
+    /// Compares the sides; where they agree, that is noted as a quiet point.
+    fn agree(&mut self, began: Instant) -> Vec<Difference> {
+        let [upstream, ours] = self.facts();
+        let context = Context { ours: &ours, left: &self.left, given_up: &self.given_up };
+        let (allowed, rest) = judge(&upstream, &context);
+        if rest.is_empty() {
+            self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
+            self.agreed(&upstream, &ours, allowed, began.elapsed());
+        }
+        rest
+    }
+
+    /// Notes the Services that upstream has tried in vain again, and at least so often in all, as its log says.
+    fn give_up(&mut self, logged: usize) {
+        let key = format!("key=\"{}/", self.namespace);
+        let tries = |since: usize| {
+            let log = self.sides[0].log_since(since);
+            let lines = log.lines().filter(|line| line.contains("informer cache is out of date"));
+            let services = lines.filter_map(|line| line.split_once(&key)?.1.split('"').next());
+            let mut tries: BTreeMap<String, usize> = BTreeMap::new();
+            services.for_each(|service| *tries.entry(service.to_owned()).or_default() += 1);
+            tries
+        };
+        let (all, lately) = (tries(0), tries(logged));
+        let in_vain = |service: &String| all.get(service).is_some_and(|tries| *tries >= IN_VAIN);
+        self.given_up.extend(lately.into_keys().filter(in_vain));
     }
 
     /// Waits until both sides show what they are expected to, and go on showing it.

@@ -222,6 +222,11 @@ impl Servers {
         Ok(Client::try_from(config)?)
     }
 
+    /// Log of the controllers that keep the endpoints.
+    pub(crate) fn log(&self, who: Who) -> PathBuf {
+        self.file(&format!("{}-endpoints.log", who.name()))
+    }
+
     /// Fails if a process has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         let mut ended = None;

@@ -1,6 +1,8 @@
 //! One side as the test sees it: what it answers to operations, and what it holds, by watches.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ pub(crate) struct Held {
 pub(crate) struct Side {
     pub(crate) who: Who,
     client: Client,
+    /// Log of the controllers that keep the endpoints.
+    log: PathBuf,
     held: Arc<Mutex<HashMap<String, Held>>>,
 }
 
@@ -43,8 +47,13 @@ pub(crate) struct Answer {
 
 impl Side {
     /// Watches Endpoints and slices of all namespaces from now on. If a watch cannot go on, `lost` is told.
-    pub(crate) async fn watch(who: Who, client: Client, lost: mpsc::UnboundedSender<String>) -> Result<Self> {
-        let side = Self { who, client, held: Arc::default() };
+    pub(crate) async fn watch(
+        who: Who,
+        client: Client,
+        log: PathBuf,
+        lost: mpsc::UnboundedSender<String>,
+    ) -> Result<Self> {
+        let side = Self { who, client, log, held: Arc::default() };
         for (path, of) in [
             ("/api/v1/endpoints", endpoints as fn(&mut Held) -> &mut BTreeMap<String, Value>),
             ("/apis/discovery.k8s.io/v1/endpointslices", slices),
@@ -110,6 +119,17 @@ impl Side {
     pub(crate) fn still_for(&self, namespace: &str) -> Duration {
         let changed = self.lock().get(namespace).and_then(|held| held.changed);
         changed.map_or(Duration::MAX, |changed| changed.elapsed())
+    }
+
+    /// How much its controllers have logged.
+    pub(crate) fn logged(&self) -> usize {
+        fs::metadata(&self.log).map_or(0, |log| usize::try_from(log.len()).unwrap_or(usize::MAX))
+    }
+
+    /// What its controllers have logged since then.
+    pub(crate) fn log_since(&self, then: usize) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(then..).unwrap_or_default()).into_owned()
     }
 
     /// Sends a request.

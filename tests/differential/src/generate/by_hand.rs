@@ -30,6 +30,9 @@ impl Generator {
         }
         if self.random.chance(200) {
             address["targetRef"] = json!({"kind": "Pod", "namespace": "elsewhere", "name": format!("t{number}"), "uid": "by-hand"});
+            if self.random.chance(300) {
+                address["targetRef"]["resourceVersion"] = "1".into();
+            }
         }
         address
     }
