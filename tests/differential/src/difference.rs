@@ -42,13 +42,14 @@ pub(crate) fn differences(upstream: &Facts, ours: &Facts) -> Vec<Difference> {
         .collect()
 }
 
-/// Services with the address family of slices that only upstream had left when the sides agreed last.
-pub(crate) type Left = BTreeSet<(String, String)>;
+/// Services with an address family.
+pub(crate) type Families = BTreeSet<(String, String)>;
 
 /// What a predicate may ask for.
 pub(crate) struct Context<'a> {
     pub(crate) ours: &'a Facts,
-    pub(crate) left: &'a Left,
+    /// What was mirrored here since the controller of slices last wrote.
+    pub(crate) mirrored: &'a Families,
     /// Services whose slices upstream has given up, as its log says.
     pub(crate) given_up: &'a BTreeSet<String>,
 }
@@ -113,16 +114,7 @@ fn leftover(difference: &Difference, context: &Context<'_>) -> bool {
     let mirrored = |it: &Subject| it.source == BY_MIRRORING && it.of_family() == key;
     difference.subject.source == BY_SLICES
         && difference.ours.is_empty()
-        && (context.ours.about.keys().any(mirrored) || context.left.contains(&key))
-}
-
-/// What only upstream has left.
-pub(crate) fn left(upstream: &Facts, ours: &Facts) -> Left {
-    let of = |facts: &Facts| -> Left {
-        let slices = facts.about.keys().filter(|subject| subject.source == BY_SLICES);
-        slices.map(Subject::of_family).collect()
-    };
-    of(upstream).difference(&of(ours)).cloned().collect()
+        && (context.ours.about.keys().any(mirrored) || context.mirrored.contains(&key))
 }
 
 /// All but `apiVersion`, `resourceVersion` and `fieldPath` is the same.
@@ -173,8 +165,8 @@ mod tests {
     }
 
     fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {
-        let (left, given_up) = (Left::new(), BTreeSet::new());
-        let (allowed, rest) = judge(upstream, &Context { ours, left: &left, given_up: &given_up });
+        let (mirrored, given_up) = (Families::new(), BTreeSet::new());
+        let (allowed, rest) = judge(upstream, &Context { ours, mirrored: &mirrored, given_up: &given_up });
         (allowed.len(), rest)
     }
 

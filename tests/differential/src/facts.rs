@@ -113,6 +113,11 @@ impl Facts {
         }
     }
 
+    /// What slices say.
+    pub(crate) fn of_slices(&self) -> Vec<(&Subject, &Vec<Details>)> {
+        self.about.iter().filter(|(subject, _)| subject.source != "Endpoints").collect()
+    }
+
     /// How many endpoints have a hint for which zone.
     fn hints(&self, (service, source): &(String, String)) -> String {
         let about = self.about.iter().filter(|(it, _)| it.service == *service && it.source == *source);

@@ -18,7 +18,7 @@ use crate::operation::{Method, Operation, Request, Target};
 /// Operations of a sequence.
 pub(crate) const LENGTH: usize = 30;
 
-const SERVICES: [&str; 3] = ["s0", "s1", "s2"];
+pub(crate) const SERVICES: [&str; 3] = ["s0", "s1", "s2"];
 const APPS: [&str; 2] = ["a", "b"];
 const ZONES: [&str; 3] = ["east", "west", "north"];
 const NODES: u64 = 4;

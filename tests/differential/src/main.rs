@@ -170,6 +170,7 @@ fn tell(counts: &Counts, took: Duration) {
         println!("  {:>6} {}", counts.allowed.get(allowed.name).unwrap_or(&0), allowed.name);
     }
     println!("  {:>6} trigger times ({} are the same)", counts.other_times, counts.same_times);
+    println!("  {:>6} quiet points that upstream reached only when its objects were touched", counts.missed);
     println!(
         "{} sequences, {} operations ({} requests to each side, {} of them refused by both), {} quiet points \
          (the slowest took {:.1} s), {} facts the same, in {:.0} s",

@@ -12,6 +12,8 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::difference::Families;
+use crate::generate::{BY_MIRRORING, BY_SLICES};
 use crate::operation::{Method, Request};
 use crate::servers::Who;
 
@@ -20,6 +22,8 @@ use crate::servers::Who;
 pub(crate) struct Held {
     pub(crate) endpoints: BTreeMap<String, Value>,
     pub(crate) slices: BTreeMap<String, Value>,
+    /// Services with an address family that was mirrored after the controller of slices last wrote one.
+    pub(crate) mirrored: Families,
     /// When one of them changed last.
     pub(crate) changed: Option<Instant>,
     /// How often.
@@ -99,6 +103,13 @@ impl Side {
         let held = all.entry(namespace).or_default();
         held.changed = Some(Instant::now());
         held.changes += 1;
+        let labels = &object["metadata"]["labels"];
+        let key = (label(labels, "kubernetes.io/service-name"), label(&object, "addressType"));
+        match labels["endpointslice.kubernetes.io/managed-by"].as_str() {
+            Some(BY_MIRRORING) => drop(held.mirrored.insert(key)),
+            Some(BY_SLICES) if !deleted => drop(held.mirrored.remove(&key)),
+            _ => {}
+        }
         if deleted {
             of(held).remove(&name);
         } else {
@@ -149,6 +160,10 @@ impl Side {
             Err(error) => Err(error).with_context(|| format!("{}: {path}", self.who.name())),
         }
     }
+}
+
+fn label(of: &Value, key: &str) -> String {
+    of[key].as_str().unwrap_or_default().to_owned()
 }
 
 fn endpoints(held: &mut Held) -> &mut BTreeMap<String, Value> {
