@@ -6,15 +6,18 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod api;
+mod controllers;
 mod flips;
+mod held;
+mod objects;
 mod observe;
 mod populate;
+mod population;
+mod process;
+mod published;
 
 #[derive(Parser)]
 struct Args {
-    /// Kubeconfig of the cluster
-    #[arg(long)]
-    kubeconfig: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -22,17 +25,43 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// How fast a pod's readiness gets everywhere
-    Flips(flips::Flips),
+    Flips(On<flips::Flips>),
     /// Fills the cluster with Services and endpoints
-    Populate(populate::Populate),
+    Populate(On<populate::Populate>),
+    /// portolan-controllers beside kube-controller-manager
+    Controllers(On<controllers::Controllers>),
+    /// The memory of portolan-controllers on a large cluster, which is simulated
+    Held(held::Held),
+    /// That cluster
+    Simulate(held::Simulate),
+}
+
+/// A measurement on a cluster.
+#[derive(clap::Args)]
+struct On<T: clap::Args> {
+    /// Kubeconfig of the cluster
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    #[command(flatten)]
+    args: T,
+}
+
+impl<T: clap::Args> On<T> {
+    async fn client(&self) -> Result<kube::Client> {
+        api::connect(&self.kubeconfig).await
+    }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
-    let args = Args::parse();
-    let client = api::connect(&args.kubeconfig).await?;
-    match args.command {
-        Command::Flips(args) => flips::run(&client, &args).await,
-        Command::Populate(args) => populate::run(&client, &args).await,
+    match Args::parse().command {
+        Command::Flips(on) => flips::run(&on.client().await?, &on.args).await,
+        Command::Populate(on) => populate::run(&on.client().await?, &on.args).await,
+        Command::Controllers(on) => {
+            let client = on.client().await?;
+            controllers::run(client, on.kubeconfig.into(), &on.args).await
+        }
+        Command::Held(args) => held::run(&args).await,
+        Command::Simulate(args) => held::simulate(&args).await,
     }
 }
