@@ -29,11 +29,10 @@ pub(super) enum Frame<T> {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct Line<'a, O> {
     #[serde(rename = "type")]
     kind: &'a str,
-    #[serde(borrow)]
-    object: &'a RawValue,
+    object: O,
 }
 
 #[derive(Default, Deserialize)]
@@ -60,7 +59,13 @@ struct Status {
 
 impl<T: Watched> Frame<T> {
     pub(super) fn decode(line: &[u8]) -> Self {
-        let line: Line<'_> = match serde_json::from_slice(line) {
+        // In one pass where all is well, for most of a list is text to be skipped.
+        if let Ok(Line { kind: kind @ ("ADDED" | "MODIFIED" | "DELETED"), object }) =
+            serde_json::from_slice(line)
+        {
+            return Self::event(kind, object);
+        }
+        let line: Line<'_, &RawValue> = match serde_json::from_slice(line) {
             Ok(line) => line,
             Err(error) => return Self::Malformed { name: "event".to_owned(), error: error.to_string() },
         };
@@ -79,18 +84,20 @@ impl<T: Watched> Frame<T> {
                 Self::Error { code, message }
             }
             kind => match serde_json::from_str::<T>(text) {
-                Ok(object) => {
-                    let version = object.meta().resource_version;
-                    let event = if kind == "DELETED" {
-                        Event::Deleted(object.meta().object_name(), version)
-                    } else {
-                        Event::Applied(object)
-                    };
-                    Self::Event { event, version }
-                }
+                Ok(object) => Self::event(kind, object),
                 Err(error) => Self::Malformed { name: name_of(text), error: error.to_string() },
             },
         }
+    }
+
+    fn event(kind: &str, object: T) -> Self {
+        let version = object.meta().resource_version;
+        let event = if kind == "DELETED" {
+            Event::Deleted(object.meta().object_name(), version)
+        } else {
+            Event::Applied(object)
+        };
+        Self::Event { event, version }
     }
 }
 
