@@ -40,7 +40,8 @@ pub(crate) fn pod(words: &str) -> Pod {
             }
             (name, port) => {
                 let (port, protocol) = port_protocol(port);
-                pod.ports.push(ContainerPort { name: name.into(), protocol, port: port.parse().unwrap() });
+                let port = ContainerPort { name: name.into(), protocol, port: port.parse().unwrap() };
+                pod.ports = pod.ports.iter().cloned().chain([port]).collect();
             }
         }
     }

@@ -31,7 +31,7 @@ pub struct Pod {
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
     /// Named ports of containers, then of restartable init containers (sidecars, KEP-753).
-    pub ports: Vec<ContainerPort>,
+    pub ports: Arc<[ContainerPort]>,
     /// Parts that cannot be used.
     pub problems: Vec<Problem>,
 }
@@ -42,8 +42,7 @@ impl Pod {
         let texts = [&mut self.node_name, &mut self.hostname, &mut self.subdomain];
         pool.texts(texts.into_iter().flatten());
         self.ips.shrink_to_fit();
-        self.ports.shrink_to_fit();
-        pool.texts(self.ports.iter_mut().map(|port| &mut port.name));
+        pool.ports(&mut self.ports);
     }
 
     /// Whether nothing that is kept of it differs, but for the version of the object.
@@ -83,7 +82,7 @@ pub enum Phase {
 }
 
 /// A named port that a container declares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerPort {
     /// Name.
     pub name: Arc<str>,
@@ -206,7 +205,7 @@ fn addresses(status: &Status, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     ips
 }
 
-fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Vec<ContainerPort> {
+fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Arc<[ContainerPort]> {
     let sidecars =
         spec.init_containers.iter().filter(|container| container.restart_policy.as_deref() == Some("Always"));
     let mut ports = Vec::new();
@@ -230,7 +229,7 @@ fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Vec<ContainerPort> {
             }
         }
     }
-    ports
+    ports.into()
 }
 
 #[cfg(test)]

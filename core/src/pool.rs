@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::Labels;
+use crate::{ContainerPort, Labels};
 
-/// Every text and every set of labels of the objects of a State. A pod's name and uid stand in the pod, its
-/// slices and its Endpoints, its namespace in every neighbour, its labels in every replica.
+/// Every text, every set of labels and every list of ports of the objects of a State. A pod's name and uid stand in
+/// the pod, its slices and its Endpoints, its namespace in every neighbour, its labels and ports in every replica.
 #[derive(Debug, Default)]
 pub struct Pool {
     texts: HashSet<Arc<str>>,
     labels: HashSet<Labels>,
+    ports: HashSet<Arc<[ContainerPort]>>,
     /// How many entries there may be until those that no object uses any more are removed.
     limit: usize,
 }
@@ -43,17 +44,32 @@ impl Pool {
         }
     }
 
+    pub(crate) fn ports(&mut self, ports: &mut Arc<[ContainerPort]>) {
+        if let Some(held) = self.ports.get(ports) {
+            *ports = held.clone();
+        } else if !ports.is_empty() {
+            self.texts(Arc::get_mut(ports).into_iter().flatten().map(|port| &mut port.name));
+            self.ports.insert(ports.clone());
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.texts.len() + self.labels.len() + self.ports.len()
+    }
+
     /// Forgets what no object uses any more, once there is twice as much as after the last time: a constant
     /// share of the cost of what was put in since.
     pub(crate) fn sweep(&mut self) {
-        if self.texts.len() + self.labels.len() < self.limit.max(FEW) {
+        if self.len() < self.limit.max(FEW) {
             return;
         }
         self.labels.retain(|labels| !labels.unshared());
+        self.ports.retain(|ports| Arc::strong_count(ports) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.labels.shrink_to_fit();
         self.texts.shrink_to_fit();
-        self.limit = 2 * (self.texts.len() + self.labels.len());
+        self.ports.shrink_to_fit();
+        self.limit = 2 * self.len();
     }
 }
 

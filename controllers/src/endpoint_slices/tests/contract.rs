@@ -29,7 +29,8 @@ fn ports_of_sidecars_and_application_protocols_are_told() {
     // The pod's projection has ports of containers, then those of sidecars; the first of a name counts.
     for number in [9100, 9200] {
         let port = ContainerPort { name: "metrics".into(), protocol: Protocol::Tcp, port: number };
-        cluster.pods.get_mut("a").unwrap().ports.push(port);
+        let pod = cluster.pods.get_mut("a").unwrap();
+        pod.ports = pod.ports.iter().cloned().chain([port]).collect();
     }
     cluster.service.as_mut().unwrap().ports[1].app_protocol = Some("kubernetes.io/h2c".into());
     cluster.settle();
