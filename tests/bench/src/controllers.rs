@@ -112,7 +112,7 @@ pub(crate) async fn run(client: Client, kubeconfig: OsString, args: &Controllers
             process.end().await?;
         }
     }
-    report.print(args.match_us, args.held_mb);
+    report.print(args);
     Ok(())
 }
 

@@ -57,11 +57,15 @@ pub(crate) struct Simulate {
 
 /// Has everything written by a first process, and measures a second one, which finds it in line.
 pub(crate) async fn run(args: &Held) -> Result<()> {
-    let shape = Shape { services: args.services, endpoints: args.endpoints, namespaces: 100 };
+    let shape = Shape {
+        services: args.services,
+        endpoints: args.endpoints,
+        per_namespace: args.services.div_ceil(100),
+    };
     let mut cluster = std::process::Command::new(std::env::current_exe()?)
         .arg("simulate")
         .args(["--services", &shape.services.to_string(), "--endpoints", &shape.endpoints.to_string()])
-        .args(["--namespaces", &shape.namespaces.to_string()])
+        .args(["--per-namespace", &shape.per_namespace.to_string()])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn()?;
@@ -92,6 +96,7 @@ pub(crate) async fn run(args: &Held) -> Result<()> {
     println!("held.settled_mb = {:.1}", second.resident_mb()?);
     println!("held.mb = {:.1}", second.peak_mb()?);
     second.end().await?;
+    drop(published);
     cluster.kill()?;
     cluster.wait()?;
     Ok(())
@@ -113,9 +118,8 @@ pub(crate) async fn simulate(args: &Simulate) -> Result<()> {
     api.collect_at_once(false);
     api.write(|store, now| {
         let options = WriteOptions::at(now);
-        for number in 0..shape.namespaces {
-            let namespace = json!({"metadata": {"name": format!("{}{number}", objects::NAMESPACE_PREFIX)}});
-            store.create(Kind::Namespace, "", namespace, &options)?;
+        for namespace in shape.namespaces() {
+            store.create(Kind::Namespace, "", json!({"metadata": {"name": namespace}}), &options)?;
         }
         for number in 0..shape.nodes() {
             store.create(Kind::Node, "", objects::node(number), &options)?;

@@ -20,9 +20,9 @@ pub(crate) struct Shape {
     /// Ready pods of each Service
     #[arg(long, default_value_t = 10)]
     pub(crate) endpoints: usize,
-    /// Namespaces that the Services are spread over
-    #[arg(long, default_value_t = 20)]
-    pub(crate) namespaces: usize,
+    /// Services of each namespace
+    #[arg(long, default_value_t = 500)]
+    pub(crate) per_namespace: usize,
 }
 
 impl Shape {
@@ -34,8 +34,12 @@ impl Shape {
         self.pods().div_ceil(PODS_PER_NODE)
     }
 
+    pub(crate) fn namespaces(self) -> impl Iterator<Item = String> {
+        (0..self.services).step_by(self.per_namespace).map(move |service| self.namespace(service))
+    }
+
     pub(crate) fn namespace(self, service: usize) -> String {
-        format!("{NAMESPACE_PREFIX}{}", service % self.namespaces)
+        format!("{NAMESPACE_PREFIX}{}", service / self.per_namespace)
     }
 
     /// A pod of a Service. Each number is another pod with another address.

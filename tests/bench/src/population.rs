@@ -32,8 +32,8 @@ impl Population {
     pub(crate) async fn grow(&mut self, services: usize) -> Result<()> {
         let client = &self.client;
         if self.services == 0 {
-            for number in 0..self.shape.namespaces {
-                api::namespace(client, &format!("{}{number}", crate::objects::NAMESPACE_PREFIX)).await?;
+            for namespace in self.shape.namespaces() {
+                api::namespace(client, &namespace).await?;
             }
             let nodes = (0..self.shape.nodes())
                 .map(async |number| send(client, "POST", "/api/v1/nodes", &node(number)).await);
@@ -75,11 +75,11 @@ impl Population {
 
     /// Deletes all slices and Endpoints.
     pub(crate) async fn unpublish(&self) -> Result<()> {
-        for number in 0..self.shape.namespaces {
-            let namespaced = format!("namespaces/{}{number}/", crate::objects::NAMESPACE_PREFIX);
+        for namespace in self.shape.namespaces() {
             for collection in [SLICES, ENDPOINTS] {
                 let (group, plural) = collection.rsplit_once('/').expect("a collection's path has a group");
-                send(&self.client, "DELETE", &format!("{group}/{namespaced}{plural}"), &json!({})).await?;
+                send(&self.client, "DELETE", &format!("{group}/namespaces/{namespace}/{plural}"), &json!({}))
+                    .await?;
             }
         }
         Ok(())

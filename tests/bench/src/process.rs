@@ -18,7 +18,7 @@ const QUIET: f64 = 0.03;
 const QUIET_FOR: Duration = Duration::from_secs(2);
 /// A start is looked at for this long at least: nothing may have begun yet.
 const START: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Process {
     child: Child,
@@ -28,13 +28,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program whose output goes to the end of a file.
+    /// Starts a program whose output goes to the end of a file. It is killed when this process ends, however that is.
     pub(crate) fn start(program: &Path, args: &[OsString], log: &Path) -> Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         let began = Instant::now();
-        let child = command.spawn().with_context(|| program.display().to_string())?;
+        let child = command.spawn().context("setpriv")?;
         let pid = Pid::from_raw(i32::try_from(child.id().context("the program has ended")?)?);
         Ok(Self { child, pid, clock: clock_getcpuclockid(pid)?, began })
     }

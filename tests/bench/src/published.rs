@@ -12,6 +12,7 @@ use kube::Client;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::objects::NAMESPACE_PREFIX;
@@ -28,6 +29,13 @@ pub(crate) enum As {
     Gone,
 }
 
+impl As {
+    /// Whether it tells what is waited for: what is gone is not ready either.
+    fn shows(self, wanted: Self) -> bool {
+        self == wanted || (wanted == Self::NotReady && self == Self::Gone)
+    }
+}
+
 /// How much is published at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -40,6 +48,8 @@ pub(crate) struct Tally {
 pub(crate) struct Published {
     inner: Arc<Mutex<Inner>>,
     tally: watch::Receiver<(Tally, Instant)>,
+    /// The watch; it ends with the last clone.
+    _task: Arc<JoinSet<()>>,
 }
 
 #[derive(Default)]
@@ -61,14 +71,15 @@ impl Published {
     fn follow<T: Publishes>(client: Client, path: &'static str) -> Self {
         let inner = Arc::<Mutex<Inner>>::default();
         let (sender, tally) = watch::channel((Tally::default(), Instant::now()));
-        let published = Self { inner: inner.clone(), tally };
-        tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        let shared = inner.clone();
+        task.spawn(async move {
             // Who waits learns of the end by the sender's.
-            if let Err(error) = read::<T>(&client, path, &inner, &sender).await {
+            if let Err(error) = read::<T>(&client, path, &shared, &sender).await {
                 eprintln!("watch of {path}: {error:#}");
             }
         });
-        published
+        Self { inner, tally, _task: Arc::new(task) }
     }
 
     /// Waits until that much is published; returns since when.
@@ -139,7 +150,7 @@ fn take(
         } else {
             inner.ready.remove(&address);
         }
-        if inner.waiting.get(&address).is_some_and(|(wanted, _)| *wanted == how)
+        if inner.waiting.get(&address).is_some_and(|(wanted, _)| how.shows(*wanted))
             && let Some((_, sender)) = inner.waiting.remove(&address)
         {
             // Whoever asked may have given up.

@@ -1,8 +1,8 @@
 //! The table, and the figures as `name = value`.
 
-use super::Side;
 use super::roll::{Rolled, quantile};
 use super::start::{Adoption, Start};
+use super::{Controllers, Side};
 
 /// Upstream's cost of a pod's event among 5,000 Services of its namespace, in µs: its code in memory with Go's own
 /// benchmark, on two cores of the kind that these goals were set on.
@@ -20,7 +20,7 @@ pub(super) struct Report {
 
 /// A line of the table, and perhaps of the figures.
 struct Row {
-    work: &'static str,
+    work: String,
     what: &'static str,
     upstream: Option<f64>,
     ours: f64,
@@ -35,8 +35,8 @@ enum Figure {
 }
 
 impl Report {
-    pub(super) fn print(&self, match_us: f64, held_mb: f64) {
-        let rows = self.rows(match_us, held_mb);
+    pub(super) fn print(&self, args: &Controllers) {
+        let rows = self.rows(args);
         println!("{:<52} {:<22} {:>10} {:>10} {:>8}  goal", "work", "what", "upstream", "ours", "ratio");
         for row in &rows {
             let upstream = row.upstream.map_or("-".to_owned(), |value| format!("{value:.3}"));
@@ -57,27 +57,28 @@ impl Report {
         }
     }
 
-    fn rows(&self, match_us: f64, held_mb: f64) -> Vec<Row> {
-        let ratio = |work, what, [ours, upstream]: [f64; 2], goal, name| Row {
-            work,
+    fn rows(&self, args: &Controllers) -> Vec<Row> {
+        let ratio = |work: &str, what, [ours, upstream]: [f64; 2], goal, name| Row {
+            work: work.to_owned(),
             what,
             upstream: Some(upstream),
             ours,
             goal,
             figure: (name, Figure::Ratio),
         };
-        let own = |work, what, ours, upstream, goal, name| Row {
-            work,
+        let own = |work: &str, what, ours, upstream, goal, name| Row {
+            work: work.to_owned(),
             what,
             upstream,
             ours,
             goal,
             figure: (name, Figure::Own),
         };
-        let start = "start, 500 Services × 10 pods, nothing written";
+        let (services, pods) = (args.shape.services, args.shape.endpoints);
+        let start = &format!("start, {} Services × {pods} pods, nothing written", args.start_services);
         let adopt = "start, the same, everything right";
-        let roll = "roll, 2,000 Services × 10 pods, 1,000 replaced";
-        let flip = "flip of one pod, the same cluster idle, 500 times";
+        let roll = &format!("roll, {services} Services × {pods} pods, {} replaced", args.roll.replacements);
+        let flip = &format!("flip of one pod, the same cluster idle, {} times", self.flips[0].len());
         let [flips, theirs] = self.flips.clone().map(|mut flips| {
             flips.sort_by(f64::total_cmp);
             [0.50, 0.99].map(|share| quantile(&flips, share) * 1e3)
@@ -110,7 +111,7 @@ impl Report {
             own(
                 "a pod's event, 5,000 Services in its namespace",
                 "CPU, µs",
-                match_us,
+                args.match_us,
                 Some(UPSTREAM_MATCH_US),
                 "≤ 10",
                 "match.us",
@@ -118,7 +119,7 @@ impl Report {
             own(
                 "150,000 pods and 10,000 Services held",
                 "peak memory, MB",
-                held_mb,
+                args.held_mb,
                 None,
                 "≤ 200",
                 "held.mb",

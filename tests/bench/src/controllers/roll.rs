@@ -27,7 +27,7 @@ const AFTER: Duration = Duration::from_secs(3);
 pub(super) struct Roll {
     /// Pods to replace in each round
     #[arg(long, default_value_t = 1000)]
-    replacements: usize,
+    pub(super) replacements: usize,
     /// Replacements that begin in each second
     #[arg(long, default_value_t = 20)]
     rate: u64,
