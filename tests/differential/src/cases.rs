@@ -140,7 +140,7 @@ fn pod(name: &str, ip: &str, ready: bool) -> [Step; 2] {
     [make, Step::Make(patch(&format!("pods/{name}/status"), json!({"status": status})))]
 }
 
-fn endpoints(subsets: Value) -> Step {
+fn endpoints(subsets: &Value) -> Step {
     let body = json!({"metadata": {"name": "s"}, "subsets": subsets});
     Step::Make(namespaced(Method::Put, "endpoints/s", body))
 }
@@ -234,7 +234,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "Of what a mirrored address refers to (`targetRef`), kind, namespace, name and uid are repeated;",
             [vec![
                 service(json!({})),
-                endpoints(json!([{"ports": [{"port": 80}], "addresses": [{"ip": "192.0.2.1", "targetRef":
+                endpoints(&json!([{"ports": [{"port": 80}], "addresses": [{"ip": "192.0.2.1", "targetRef":
                     {"kind": "Pod", "apiVersion": "v1", "resourceVersion": "7", "fieldPath": "spec",
                      "namespace": "n", "name": "p", "uid": "u"}}]}])),
                 show(
@@ -358,7 +358,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "Where Endpoints made by others have a port with an application protocol in several subsets,",
             [vec![
                 service(json!({})),
-                endpoints(json!([
+                endpoints(&json!([
                     {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81, "appProtocol": "x"}],
                      "addresses": [{"ip": "192.0.2.1"}]},
                     {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81, "appProtocol": "x"}],
@@ -376,7 +376,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "or an address in several spellings, that is one port, or address;",
             [vec![
                 service(json!({})),
-                endpoints(json!([{"ports": [{"port": 80}], "addresses":
+                endpoints(&json!([{"ports": [{"port": 80}], "addresses":
                     [{"ip": "fd00::1", "hostname": "a"}, {"ip": "FD00:0::1", "hostname": "b"}]}])),
                 show(BY_MIRRORING, "hostname", "fd00::1=a fd00::1=b", "fd00::1=a"),
             ]],
@@ -393,7 +393,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 "Endpoints without a Service",
                 "Of Endpoints without a Service only those that carry the controller's label are removed,",
                 [vec![
-                    endpoints(json!([{"ports": [{"port": 80}], "addresses": [{"ip": "192.0.2.1"}]}])),
+                    endpoints(&json!([{"ports": [{"port": 80}], "addresses": [{"ip": "192.0.2.1"}]}])),
                     Step::Agree,
                 ]],
             )

@@ -161,7 +161,9 @@ mod tests {
     }
 
     fn facts<const N: usize>(all: [(Subject, Vec<Details>); N]) -> Facts {
-        Facts { about: all.into(), ..Facts::default() }
+        let mut facts = Facts::default();
+        facts.about.extend(all);
+        facts
     }
 
     fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {

@@ -106,8 +106,8 @@ fn a_slice_is_the_controllers_if_both_labels_say_so() {
     cluster.settle();
     let ours = cluster.only().clone();
     let label = |slice: &mut EndpointSlice, value: Option<&str>| match value {
-        Some(value) => drop(slice.meta.labels.insert(MANAGED_BY_LABEL.into(), value.into())),
-        None => drop(slice.meta.labels.remove(MANAGED_BY_LABEL)),
+        Some(value) => slice.meta.labels.insert(MANAGED_BY_LABEL.into(), value.into()),
+        None => slice.meta.labels.remove(MANAGED_BY_LABEL),
     };
     for manager in [Some("something-else"), None] {
         label(only(&mut cluster), manager);

@@ -52,7 +52,7 @@ fn without_families_the_address_is_of_the_cluster_ips_family_or_else_the_pods_fi
     }
 }
 
-fn read(name: &str, status: Value) -> Pod {
+fn read(name: &str, status: &Value) -> Pod {
     let metadata = json!({"namespace": "shop", "name": name, "uid": name});
     serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap()
 }
@@ -61,13 +61,13 @@ fn read(name: &str, status: Value) -> Pod {
 fn addresses_are_written_in_their_canonical_text() {
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let pods = [
-        read("a", json!({"podIP": "010.0.0.1", "podIPs": [{"ip": "010.0.0.1"}], "conditions": ready})),
-        read("b", json!({"podIP": "10.0.0.002", "conditions": ready})),
+        read("a", &json!({"podIP": "010.0.0.1", "podIPs": [{"ip": "010.0.0.1"}], "conditions": ready})),
+        read("b", &json!({"podIP": "10.0.0.002", "conditions": ready})),
     ];
     let object = stored(&service("v4 :80"), &pods, None);
     assert_eq!(text(&object.subsets), ":80/TCP: 10.0.0.1 10.0.0.2");
     let pods =
-        [read("c", json!({"podIPs": [{"ip": "10.0.0.3"}, {"ip": "FD00:0:0::0a"}], "conditions": ready}))];
+        [read("c", &json!({"podIPs": [{"ip": "10.0.0.3"}, {"ip": "FD00:0:0::0a"}], "conditions": ready}))];
     let object = stored(&service("v6 :80"), &pods, None);
     assert_eq!(text(&object.subsets), ":80/TCP: fd00::a");
 }
@@ -80,8 +80,8 @@ fn one_address_that_cannot_be_published_does_not_hurt_the_others() {
         |ip: &str| json!({"podIPs": [{"ip": ip}], "conditions": [{"type": "Ready", "status": "True"}]});
     let odd = ["127.0.0.1", "169.254.0.1", "0.0.0.0", "224.0.0.1", "nonsense", ""];
     let mut pods: Vec<_> =
-        odd.iter().enumerate().map(|(index, ip)| read(&format!("p{index}"), status(ip))).collect();
-    pods.push(read("z", status("10.0.0.1")));
+        odd.iter().enumerate().map(|(index, ip)| read(&format!("p{index}"), &status(ip))).collect();
+    pods.push(read("z", &status("10.0.0.1")));
     let object = stored(&service("v4 :80 publish"), &pods, None);
     assert_eq!(text(&object.subsets), ":80/TCP: 10.0.0.1");
     assert!(planned(&service("v4 :80 publish"), &pods, Some(&object)).is_empty());

@@ -58,10 +58,10 @@ impl Generator {
         let ips = self.ips();
         let status = json!({"phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips,
             "conditions": self.condition(ready)});
-        self.status(name, status)
+        self.status(name, &status)
     }
 
-    fn status(&mut self, name: &str, status: Value) -> Request {
+    fn status(&mut self, name: &str, status: &Value) -> Request {
         let target = Target::Namespaced(format!("pods/{name}/status"));
         Request::new(Method::Patch, target, json!({"status": status}))
     }
@@ -89,12 +89,12 @@ impl Generator {
                 let conditions = self.condition(false);
                 let phase = self.pick(&["Succeeded", "Failed"]);
                 self.pods.insert(number, Pod { ready: false, ended: true, ..pod });
-                ("pod ends", self.status(&name, json!({"phase": phase, "conditions": conditions})))
+                ("pod ends", self.status(&name, &json!({"phase": phase, "conditions": conditions})))
             }
             _ => {
                 let conditions = self.condition(!pod.ready);
                 self.pods.insert(number, Pod { ready: !pod.ready, ..pod });
-                ("flip readiness", self.status(&name, json!({"conditions": conditions})))
+                ("flip readiness", self.status(&name, &json!({"conditions": conditions})))
             }
         };
         Operation { kind, requests: vec![request], from_still: false }
@@ -143,7 +143,7 @@ impl Generator {
             requests.push(self.new_pod(&name));
             let status = json!({"phase": "Running", "podIP": format!("10.1.0.{number}"),
                 "podIPs": [{"ip": format!("10.1.0.{number}")}], "conditions": self.condition(true)});
-            requests.push(self.status(&name, status));
+            requests.push(self.status(&name, &status));
         }
         Operation { kind: "burst of pods", requests, from_still: false }
     }
