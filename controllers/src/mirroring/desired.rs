@@ -46,18 +46,39 @@ pub(super) fn desired(endpoints: &Endpoints) -> Desired {
     for mut subset in canonical(&endpoints.subsets) {
         sort(&mut subset.addresses);
         sort(&mut subset.not_ready_addresses);
-        let key = port_key(&ports(&subset));
+        let keys = port_keys(&subset);
         let Subset { addresses, not_ready_addresses, .. } = subset;
         desired.skipped += (addresses.len() + not_ready_addresses.len()).saturating_sub(CAPACITY);
         let not_ready = not_ready_addresses.into_iter().map(|address| (address, false));
         let all = addresses.into_iter().map(|address| (address, true)).chain(not_ready);
         for (address, ready) in all.take(CAPACITY) {
-            let group = desired.groups.entry((IpFamily::of(address.ip), key.clone())).or_default();
-            let endpoint = endpoint(address, ready);
-            group.insert(Identity::of(&endpoint), endpoint);
+            let (family, endpoint) = (IpFamily::of(address.ip), endpoint(address, ready));
+            for key in &keys {
+                let group = desired.groups.entry((family, key.clone())).or_default();
+                group.insert(Identity::of(&endpoint), endpoint.clone());
+            }
         }
     }
     desired
+}
+
+/// The ports of a subset as slices can have them: in each slice a name stands once.
+///
+/// Differs from upstream: of ports that share a name, which a subset may have, each is mirrored in a slice of
+/// its own; kube-controller-manager puts them into one, the API server refuses it, and nothing is mirrored.
+fn port_keys(subset: &Subset) -> Vec<PortKey> {
+    let mut keys: Vec<PortKey> = Vec::new();
+    for port in port_key(&ports(subset)) {
+        let place = keys.iter().position(|key| key.iter().all(|other| other.name != port.name));
+        match place {
+            Some(place) => keys[place].push(port),
+            None => keys.push(vec![port]),
+        }
+    }
+    if keys.is_empty() {
+        keys.push(PortKey::new());
+    }
+    keys
 }
 
 fn ports(subset: &Subset) -> Vec<EndpointPort> {

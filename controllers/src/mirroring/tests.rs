@@ -143,6 +143,8 @@ fn each_family_and_set_of_ports_has_a_slice() {
         ("10.0.0.1 w:80 | !10.0.0.1 w:80", "IPv4 w:80/TCP: !10.0.0.1"),
         ("10.0.0.1=a 10.0.0.1=b :80", "IPv4 :80/TCP: 10.0.0.1 10.0.0.1"),
         ("10.0.0.1", "IPv4 : 10.0.0.1"),
+        // The API server refuses a slice with two ports of one name, which upstream would write here.
+        ("10.0.0.1 w:80 w:81 d:53/UDP", "IPv4 d:53/UDP,w:80/TCP: 10.0.0.1 | IPv4 w:81/TCP: 10.0.0.1"),
         ("", ""),
     ] {
         assert_eq!(Cluster::settled(text).text(), want, "{text}");

@@ -1,9 +1,10 @@
 //! Takes Services from a queue and brings their objects in line.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portolan_core::{ObjectName, Watched};
 use portolan_runtime::{EventType, Leadership, Recorder, Reference, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 

@@ -84,26 +84,26 @@ impl Faults {
     /// A bad day: everything happens, and often.
     pub fn storm() -> Self {
         Self {
-            conflict: 30,
+            conflict: 80,
             too_many: 20,
             error_before: 30,
-            error_after: 30,
+            error_after: 40,
             reset_before: 20,
-            reset_after: 30,
+            reset_after: 40,
             latency: Duration::from_millis(20),
             slow: 200,
             delay: Duration::from_secs(3),
             very_slow: 100,
-            land_late: 10,
-            crash_before: 8,
-            crash_after: 8,
+            land_late: 18,
+            crash_before: 40,
+            crash_after: 40,
             watch_stale: 500,
             watch_refused: 40,
             watch_cut: 15,
             watch_expired: 8,
             watch_twice: 30,
             watch_late: 60,
-            watch_stalled: 2,
+            watch_stalled: 6,
         }
     }
 }

@@ -276,7 +276,9 @@ impl World {
             let ours = |from: usize| writes[from..].iter().filter(|write| concerns(write));
             let blind = ours(self.seen).filter(|write| write.is_blind());
             let idle = ours(self.seen).filter(idle).map(|write| told("a write that changes nothing", write));
-            let needless = ours(before).map(|write| told("written although nothing changed", write));
+            // A write that is refused, because its author was the last to learn of something, changes nothing.
+            let changed = ours(before).filter(|write| write.changed);
+            let needless = changed.map(|write| told("written although nothing changed", write));
             blind.map(|write| told("a blind write", write)).chain(idle).chain(needless).collect()
         });
         self.seen = self.simulator.writes(<[Write]>::len);

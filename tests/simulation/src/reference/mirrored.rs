@@ -30,7 +30,7 @@ fn of_endpoints(object: &Value) -> Wanted {
     let mut annotations = map(object, "/metadata/annotations");
     annotations.retain(|key, _| !OWN.contains(&key.as_str()));
     let endpoints: BTreeSet<_> =
-        groups(object).into_iter().flat_map(|(ports, group)| slice(&ports, &group)).collect();
+        groups(object).into_iter().flat_map(|(ports, group)| slices(&ports, &group)).collect();
     Wanted {
         uid: text(object, "/metadata/uid"),
         labels: map(object, "/metadata/labels"),
@@ -83,6 +83,15 @@ fn once(entries: &[Entry]) -> BTreeSet<Entry> {
         (entry.0, entry.1.clone(), ready, entry.3.clone(), entry.4.clone())
     });
     judged.collect()
+}
+
+/// A slice names each of its ports differently: of those that share a name, the first are in one slice, the
+/// second in the next.
+fn slices(ports: &BTreeSet<Port>, entries: &BTreeSet<Entry>) -> Vec<Endpoint> {
+    let place = |port: &Port| ports.iter().filter(|other| other.0 == port.0 && *other < port).count();
+    let last = ports.iter().map(place).max().unwrap_or_default();
+    let set = |number: usize| ports.iter().filter(|port| place(port) == number).cloned().collect();
+    (0..=last).flat_map(|number| slice(&set(number), entries)).collect()
 }
 
 fn slice(ports: &BTreeSet<Port>, entries: &BTreeSet<Entry>) -> Vec<Endpoint> {
