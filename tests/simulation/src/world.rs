@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portolan_api::fault::{Faults, Link, Simulator, Tally, Write};
+use portolan_api::fault::{Fault, Faults, Link, Simulator, Tally, Write};
 use portolan_api::{Api, Config, Kind, Random, WriteOptions};
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +22,9 @@ const FAULTS: u64 = 5;
 const CALM: Duration = Duration::from_secs(900);
 /// A calm is over when the API holds what it should and nothing was written for so long.
 const REST: Duration = Duration::from_secs(30);
+/// Longer than it takes to notice a watch that is dead. Until then a process may act on what was, and be set right
+/// after that.
+const DEAD_WATCH: Duration = Duration::from_secs(340);
 /// Longer than anything is on its way that was sent before.
 const UNDER_WAY: Duration = Duration::from_secs(40);
 /// How long nothing may be written after that: mostly, and sometimes.
@@ -80,6 +83,8 @@ pub struct World {
     faults: Faults,
     /// Writes that were looked at already.
     seen: usize,
+    /// Watches that had fallen silent before this stretch.
+    stalled: u64,
     changes: u64,
     began: Instant,
     story: Vec<String>,
@@ -124,6 +129,7 @@ impl World {
             replicas: Vec::new(),
             faults: quiet(),
             seen: 0,
+            stalled: 0,
             changes: 0,
             began,
             story: Vec::new(),
@@ -249,6 +255,9 @@ impl World {
         self.simulator.set(quiet());
         self.tell("all is left alone");
         let end = Instant::now() + CALM;
+        let stalled = self.simulator.tally().of(Fault::WatchStalled);
+        let seeing = Instant::now() + if stalled > self.stalled { DEAD_WATCH } else { Duration::ZERO };
+        self.stalled = stalled;
         let mut pause = UNDER_WAY;
         let mut wrong = Vec::new();
         while Instant::now() < end {
@@ -259,7 +268,7 @@ impl World {
                 self.start_replica();
             }
             self.api.collect();
-            if self.last_write().is_some_and(|at| at.elapsed() < REST) {
+            if Instant::now() < seeing || self.last_write().is_some_and(|at| at.elapsed() < REST) {
                 continue;
             }
             wrong = self.api.read(observed::differences);
