@@ -349,7 +349,7 @@ async fn a_service_whose_slice_is_another_one_waits_for_the_watch_and_not_for_a_
     tokio::time::sleep(Duration::from_secs(2)).await;
     // Two writes of Endpoints, and one of the slice that ran into the other version.
     assert_eq!(world.server.lock().unwrap().writes, 3, "no change is a reason to try from the same view");
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     world.store.apply([Event::Applied(slice)]);
     world.reaches(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
     assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
