@@ -61,7 +61,7 @@ pub(crate) struct Allowed {
     pub(crate) is: fn(&Difference, &Context<'_>) -> bool,
 }
 
-/// All of them that the random sequences meet; each has a case of its own ([`crate::cases`]).
+/// All of them that the random sequences meet; each has a case of its own ([`mod@crate::cases`]).
 pub(crate) const ALLOWED: &[Allowed] = &[
     Allowed { name: "upstream waits for its own cache", is: given_up },
     Allowed { name: "slices that a lost selector leaves", is: leftover },
