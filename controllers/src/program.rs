@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use portolan_core::{EndpointSlice, Endpoints, Node, Pod, Service};
 use portolan_runtime::{
     Admin, Election, Failure, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store,
-    Watches, run_program, shutdown_signal,
+    Threads, Watches, run_program, shutdown_signal,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -18,7 +18,7 @@ const NAME: &str = "portolan-controllers";
 
 /// `portolan-controllers`, from the command line to the exit status.
 pub fn main() -> ExitCode {
-    run_program(NAME, "Controllers", program)
+    run_program(NAME, "Controllers", Threads::One, program)
 }
 
 /// Runs until a signal.

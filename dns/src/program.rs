@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portolan_core::{EndpointSlice, Namespace, Pod, Service};
 use portolan_runtime::{
-    Admin, Failure, Problems, Recorder, Selection, Store, Watches, run_program, shutdown_signal,
+    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, run_program, shutdown_signal,
 };
 use portolan_zone::PodNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -17,7 +17,7 @@ use crate::server::Server;
 
 /// `portolan-dns`, from the command line to the exit status.
 pub fn main() -> ExitCode {
-    run_program("portolan-dns", "DNS", program)
+    run_program("portolan-dns", "DNS", Threads::PerCpu, program)
 }
 
 /// Runs until it is told to end.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use portolan_core::{EndpointSlice, HEADLESS_LABEL, Node, PROXY_NAME_LABEL, Service};
 use portolan_runtime::{
-    Admin, Failure, Problems, Recorder, Selection, Store, Watches, run_program, shutdown_signal,
+    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, run_program, shutdown_signal,
 };
 
 use crate::args::{Args, Command};
@@ -12,7 +12,7 @@ use crate::{Context, Proxy, Settings, capability, cleanup, sysctl};
 
 /// `portolan-proxy`, from the command line to the exit status.
 pub fn main() -> ExitCode {
-    run_program("portolan-proxy", "Proxy", program)
+    run_program("portolan-proxy", "Proxy", Threads::PerCpu, program)
 }
 
 /// Does what the command line asks for.

@@ -47,10 +47,20 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Threads that a program's tasks share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// One: tasks that mostly wait for the API server wake each other without the kernel's help, and all
+    /// memory comes from one arena.
+    One,
+    /// As many as the machine has CPUs.
+    PerCpu,
+}
+
 /// Parses the command line as `A` and runs the program. `kind` is what a settings file for it must name.
 ///
 /// A wrong flag ends with one line on standard error and status 64; `--help` and `--version` with 0.
-pub fn run_program<A, F>(name: &str, kind: &str, run: impl FnOnce(A) -> F) -> ExitCode
+pub fn run_program<A, F>(name: &str, kind: &str, threads: Threads, run: impl FnOnce(A) -> F) -> ExitCode
 where
     A: clap::Parser,
     F: Future<Output = Result<(), Failure>>,
@@ -64,7 +74,11 @@ where
         }
         Err(Stop::Failed(failure)) => return end(name, &failure),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::PerCpu => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(name, &Failure::fatal(format!("cannot start threads: {error}"))),
     };

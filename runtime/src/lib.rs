@@ -20,7 +20,7 @@ pub use args::CommonArgs;
 pub use backoff::Backoff;
 pub use client::{ClientError, connect};
 pub use config::ConfigError;
-pub use exit::{Failure, USAGE, run_program, shutdown_signal};
+pub use exit::{Failure, Threads, USAGE, run_program, shutdown_signal};
 pub use lease::{Election, Leadership, LeaseTimes};
 pub use log::{LogControl, LogFormat};
 pub use problems::Problems;

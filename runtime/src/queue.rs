@@ -1,21 +1,18 @@
 //! A work queue of keys.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Admin, Backoff};
+mod metrics;
+mod waiting;
+
+use metrics::Instruments;
+pub use metrics::QueueMetrics;
+use waiting::{Lane, Until, Waiting};
 
 /// Keys that wait for work. A key waits at most once, is worked on by one worker at a time, and is never
 /// dropped: a failed key comes back after its own growing pause, for ever, and one that is held comes back
@@ -39,204 +36,19 @@ impl<K> Clone for Queue<K> {
 /// The longest that changes of a key that is worked on without end are gathered.
 pub const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 
-struct Waiting<K> {
-    /// What changed, then what is only looked through.
-    lanes: [VecDeque<(K, Instant)>; 2],
-    queued: HashMap<K, Lane>,
-    running: HashMap<K, Instant>,
-    again: HashSet<K>,
-    /// Keys that wait for their release, and the alarm that ends that.
-    held: HashMap<K, Alarm>,
-    later: BTreeMap<Alarm, K>,
-    serial: u64,
-    failures: HashMap<K, Backoff>,
-    first: Duration,
-    longest: Duration,
-}
-
-type Alarm = (Instant, u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
-    Changed,
-    LookedThrough,
-}
-
-impl<K: Clone + Eq + Hash> Waiting<K> {
-    /// Whether the key came to wait just now.
-    fn enqueue(&mut self, key: K, lane: Lane) -> bool {
-        if self.held.contains_key(&key) {
-            return false;
-        }
-        if self.running.contains_key(&key) {
-            self.again.insert(key);
-            return false;
-        }
-        if self.queued.get(&key).is_some_and(|queued| *queued <= lane) {
-            return false;
-        }
-        // A key that moves to the front stays in the lane behind, too, and is skipped there.
-        self.queued.insert(key.clone(), lane);
-        self.lanes[lane as usize].push_back((key, Instant::now()));
-        true
-    }
-
-    fn pop(&mut self) -> Option<(K, Instant)> {
-        for lane in [Lane::Changed, Lane::LookedThrough] {
-            while let Some((key, since)) = self.lanes[lane as usize].pop_front() {
-                if self.queued.get(&key) == Some(&lane) {
-                    self.queued.remove(&key);
-                    return Some((key, since));
-                }
-            }
-        }
-        None
-    }
-
-    fn set_alarm(&mut self, key: K, pause: Duration) -> Alarm {
-        self.serial += 1;
-        let alarm = (Instant::now() + pause, self.serial);
-        self.later.insert(alarm, key);
-        alarm
-    }
-
-    /// Moves what is due, and returns when more will be.
-    fn ring(&mut self) -> Option<Instant> {
-        while let Some(entry) = self.later.first_entry() {
-            let alarm = *entry.key();
-            if alarm.0 > Instant::now() {
-                return Some(alarm.0);
-            }
-            let key = entry.remove();
-            if self.held.get(&key) == Some(&alarm) {
-                self.held.remove(&key);
-            }
-            self.enqueue(key, Lane::Changed);
-        }
-        None
-    }
-}
-
-/// Metrics of all queues of a process, under client-go's names.
-#[derive(Clone)]
-pub struct QueueMetrics {
-    depth: Family<Name, Gauge>,
-    adds: Family<Name, Counter>,
-    retries: Family<Name, Counter>,
-    waited: Family<Name, Histogram>,
-    worked: Family<Name, Histogram>,
-    ages: Ages,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Name {
-    name: &'static str,
-}
-
-/// How long the keys of each queue have been worked on, as of now.
-#[derive(Clone, Default)]
-struct Ages(Arc<Mutex<Vec<(Name, AgesOf)>>>);
-
-type AgesOf = Box<dyn Fn() -> Vec<Duration> + Send + Sync>;
-
-impl fmt::Debug for Ages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ages")
-    }
-}
-
-impl Collector for Ages {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tell = |name, help, of: fn(Vec<Duration>) -> Duration| -> fmt::Result {
-            let kind = ConstGauge::new(0.0).metric_type();
-            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-            queues.iter().try_for_each(|(queue, ages)| {
-                ConstGauge::new(of(ages()).as_secs_f64()).encode(metric.encode_family(queue)?)
-            })
-        };
-        let name = "workqueue_unfinished_work_seconds";
-        tell(name, "Time spent so far on keys that are worked on", |ages| ages.iter().sum())?;
-        let name = "workqueue_longest_running_processor_seconds";
-        tell(name, "The longest of these times", |ages| ages.into_iter().max().unwrap_or_default())
-    }
-}
-
-struct Instruments {
-    depth: Gauge,
-    adds: Counter,
-    retries: Counter,
-    waited: Histogram,
-    worked: Histogram,
-}
-
-impl QueueMetrics {
-    /// Registers the metrics.
-    pub fn new(admin: &Admin) -> Self {
-        fn durations() -> Family<Name, Histogram> {
-            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-5, 10.0, 8)))
-        }
-        let metrics = Self {
-            depth: Family::default(),
-            adds: Family::default(),
-            retries: Family::default(),
-            waited: durations(),
-            worked: durations(),
-            ages: Ages::default(),
-        };
-        admin.register(|registry| {
-            registry.register("workqueue_depth", "Keys that wait", metrics.depth.clone());
-            registry.register("workqueue_adds", "Keys added", metrics.adds.clone());
-            registry.register("workqueue_retries", "Keys that failed and come back", metrics.retries.clone());
-            registry.register(
-                "workqueue_queue_duration_seconds",
-                "Time a key waited",
-                metrics.waited.clone(),
-            );
-            registry.register(
-                "workqueue_work_duration_seconds",
-                "Time a key was worked on",
-                metrics.worked.clone(),
-            );
-            registry.register_collector(Box::new(metrics.ages.clone()));
-        });
-        metrics
-    }
-}
-
 impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     /// A queue whose failed keys pause from `first` to `longest`.
     pub fn new(name: &'static str, metrics: &QueueMetrics, first: Duration, longest: Duration) -> Self {
-        let name = Name { name };
-        let ages = &metrics.ages;
-        let metrics = Instruments {
-            depth: metrics.depth.get_or_create(&name).clone(),
-            adds: metrics.adds.get_or_create(&name).clone(),
-            retries: metrics.retries.get_or_create(&name).clone(),
-            waited: metrics.waited.get_or_create(&name).clone(),
-            worked: metrics.worked.get_or_create(&name).clone(),
+        let state = Arc::new(Mutex::new(Waiting::new(first, longest)));
+        let of_queue = Arc::downgrade(&state);
+        let ages = move || {
+            let state = of_queue.upgrade();
+            let ages =
+                |state: Arc<Mutex<Waiting<K>>>| state.lock().unwrap_or_else(PoisonError::into_inner).ages();
+            state.map(ages).unwrap_or_default()
         };
-        let waiting = Waiting {
-            lanes: Default::default(),
-            queued: HashMap::new(),
-            running: HashMap::new(),
-            again: HashSet::new(),
-            held: HashMap::new(),
-            later: BTreeMap::new(),
-            serial: 0,
-            failures: HashMap::new(),
-            first,
-            longest,
-        };
-        let state = Arc::new(Mutex::new(waiting));
-        let running = Arc::downgrade(&state);
-        let of_queue = move || {
-            let state = running.upgrade();
-            let state = state.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner));
-            state.iter().flat_map(|state| state.running.values()).map(Instant::elapsed).collect()
-        };
-        ages.0.lock().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(of_queue)));
-        Self { state, wake: Arc::default(), metrics: Arc::new(metrics) }
+        let metrics = Arc::new(metrics.of_queue(name, ages));
+        Self { state, wake: Arc::default(), metrics }
     }
 
     /// Adds a key, to be worked on as soon as possible.
@@ -249,17 +61,16 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         self.enqueue(key, Lane::LookedThrough);
     }
 
-    /// Adds a key, to be worked on after a pause.
+    /// Adds a key, to be worked on after a pause, or earlier if it comes back for something else.
     pub fn add_after(&self, key: K, pause: Duration) {
-        self.lock().set_alarm(key, pause);
-        self.wake.notify_one();
+        self.come_back(&mut self.lock(), key, pause, Until::Added);
     }
 
     fn enqueue(&self, key: K, lane: Lane) {
         self.metrics.adds.inc();
         let mut state = self.lock();
         if state.enqueue(key, lane) {
-            self.metrics.depth.set(i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
+            self.metrics.depth.set(i64::try_from(state.depth()).unwrap_or(i64::MAX));
             self.wake.notify_one();
         }
     }
@@ -267,26 +78,31 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     /// Waits for the next key. Whoever takes it reports [`Queue::done`], [`Queue::retry`] or [`Queue::hold`].
     pub async fn next(&self) -> K {
         loop {
-            let alarm = {
+            let watch = {
                 let mut state = self.lock();
-                let alarm = state.ring();
+                state.ring();
                 if let Some((key, since)) = state.pop() {
-                    state.running.insert(key.clone(), Instant::now());
-                    self.metrics.depth.set(i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
+                    self.metrics.depth.set(i64::try_from(state.depth()).unwrap_or(i64::MAX));
                     self.metrics.waited.observe(since.elapsed().as_secs_f64());
-                    // One wake-up may stand for several keys: pass it on.
-                    if !state.queued.is_empty() {
+                    // One wake-up may stand for several keys, and whoever slept for the next alarm works now.
+                    if state.depth() > 0 || state.unwatched().is_some() {
                         self.wake.notify_one();
                     }
                     return key;
                 }
-                alarm
+                state.unwatched().map(|at| {
+                    state.watched = Some(at);
+                    Watch { queue: self, at, cut_short: true }
+                })
             };
-            match alarm {
-                Some(at) => tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = sleep_until(at) => {}
-                },
+            match watch {
+                Some(mut watch) => {
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = sleep_until(watch.at) => {}
+                    }
+                    watch.cut_short = false;
+                }
                 None => self.wake.notified().await,
             }
         }
@@ -296,11 +112,9 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     pub fn done(&self, key: &K, took: Duration) {
         self.metrics.worked.observe(took.as_secs_f64());
         let mut state = self.lock();
-        state.failures.remove(key);
-        state.running.remove(key);
-        if state.again.remove(key) {
-            state.set_alarm(key.clone(), took.min(LONGEST_GATHERING));
-            self.wake.notify_one();
+        state.succeeded(key);
+        if state.end(key) {
+            self.come_back(&mut state, key.clone(), took.min(LONGEST_GATHERING), Until::Released);
         }
     }
 
@@ -309,16 +123,10 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     pub fn retry(&self, key: &K, pause: Option<Duration>) -> Duration {
         self.metrics.retries.inc();
         let mut state = self.lock();
-        let (first, longest) = (state.first, state.longest);
-        let backoff = state.failures.entry(key.clone()).or_insert_with(|| Backoff::new(first, longest));
-        let own = backoff.next_pause();
-        state.running.remove(key);
-        let pause = pause.unwrap_or(own);
-        state.set_alarm(key.clone(), pause);
-        if state.again.remove(key) {
-            state.set_alarm(key.clone(), own.min(pause));
-        }
-        self.wake.notify_one();
+        let own = state.failed(key);
+        let changed = state.end(key);
+        let pause = pause.map_or(own, |pause| if changed { pause.min(own) } else { pause });
+        self.come_back(&mut state, key.clone(), pause, Until::Added);
         pause
     }
 
@@ -326,27 +134,22 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     /// released, after `longest` in any case, and not earlier whatever is added.
     pub fn hold(&self, key: &K, longest: Duration) {
         let mut state = self.lock();
-        state.running.remove(key);
-        state.again.remove(key);
-        let alarm = state.set_alarm(key.clone(), longest);
-        state.held.insert(key.clone(), alarm);
-        self.wake.notify_one();
+        state.end(key);
+        self.come_back(&mut state, key.clone(), longest, Until::Released);
     }
 
     /// Lets a key that is held come back now.
     pub fn release(&self, key: &K) {
-        let mut state = self.lock();
-        if let Some(alarm) = state.held.remove(key) {
-            state.later.remove(&alarm);
-            state.enqueue(key.clone(), Lane::Changed);
+        if self.lock().release(key) {
             self.wake.notify_one();
         }
     }
 
-    /// Whether no key waits or is worked on, now or later.
-    pub fn idle(&self) -> bool {
-        let state = self.lock();
-        state.queued.is_empty() && state.running.is_empty() && state.later.is_empty()
+    fn come_back(&self, state: &mut Waiting<K>, key: K, pause: Duration, until: Until) {
+        state.set_alarm(key, pause, until);
+        if state.unwatched().is_some() {
+            self.wake.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<K>> {
@@ -354,9 +157,33 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     }
 }
 
+/// The sleep of the worker that wakes for the next alarm.
+struct Watch<'a, K: Clone + Eq + Hash + Send + 'static> {
+    queue: &'a Queue<K>,
+    at: Instant,
+    /// Whether the worker goes away instead of looking at the queue again: another must sleep on.
+    cut_short: bool,
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static> Drop for Watch<'_, K> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if state.watched == Some(self.at) {
+            state.watched = None;
+        }
+        if self.cut_short {
+            self.queue.wake.notify_one();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
     use super::*;
+    use crate::Admin;
 
     fn queue() -> Queue<u32> {
         let metrics = QueueMetrics::new(&Admin::new());
@@ -378,7 +205,7 @@ mod tests {
         assert_eq!(queue.next().await, 1, "added while it was worked on");
         queue.done(&1, NOW);
         queue.done(&2, NOW);
-        assert!(queue.idle());
+        assert!(queue.lock().idle());
     }
 
     #[tokio::test(start_paused = true)]
@@ -395,7 +222,28 @@ mod tests {
         queue.next().await;
         assert!(before.elapsed() >= Duration::from_millis(500));
         assert_eq!(queue.retry(&1, Some(Duration::from_secs(7))), Duration::from_secs(7));
-        assert!(!queue.idle());
+        assert!(!queue.lock().idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_comes_back_once_however_often_it_failed_or_was_to_come_back() {
+        let queue = queue();
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        for _ in 0..30 {
+            queue.add(1);
+            queue.retry(&queue.next().await, Some(minute));
+        }
+        let began = Instant::now();
+        queue.retry(&queue.next().await, Some(minute));
+        assert_eq!(began.elapsed(), minute);
+        queue.retry(&queue.next().await, Some(minute));
+        assert_eq!(began.elapsed(), minute * 2, "one loop of tries, not one for each change");
+        for _ in 0..30 {
+            queue.add_after(1, second);
+        }
+        queue.done(&queue.next().await, NOW);
+        assert_eq!(began.elapsed(), minute * 2 + second, "the earlier alarm stays");
+        assert!(queue.lock().idle());
     }
 
     #[tokio::test(start_paused = true)]
@@ -406,6 +254,7 @@ mod tests {
             queue.add(key);
             queue.done(&key, took);
             let began = Instant::now();
+            queue.add(key);
             assert_eq!(queue.next().await, key);
             queue.done(&key, NOW);
             queue.add(key);
@@ -427,7 +276,7 @@ mod tests {
         queue.add(9);
         queue.look_through(9);
         let mut order = Vec::new();
-        while !queue.idle() {
+        while !queue.lock().idle() {
             let key = queue.next().await;
             order.push(key);
             queue.done(&key, NOW);
@@ -474,7 +323,47 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(5));
         queue.done(&1, NOW);
         queue.release(&1);
-        assert!(queue.idle(), "an old alarm and a late release are nothing");
+        assert!(queue.lock().idle(), "an old alarm and a late release are nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_slept_for_an_alarm_hands_that_on() {
+        let queue = queue();
+        let second = Duration::from_secs(1);
+        queue.add_after(1, second);
+        let mut sleepers: Vec<_> = (0..3).map(|_| Box::pin(queue.next())).collect();
+        for sleeper in &mut sleepers {
+            assert!(futures::poll!(sleeper).is_pending());
+        }
+        drop(sleepers.remove(0));
+        queue.add_after(2, second / 2);
+        let mut order = Vec::new();
+        for sleeper in sleepers {
+            tokio::pin!(sleeper);
+            order.push(tokio::time::timeout(second * 2, sleeper).await.expect("nobody slept for it"));
+        }
+        assert_eq!(order, [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_wakes_one_worker() {
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let queue = queue();
+        queue.add_after(1, Duration::from_secs(1));
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let mut sleepers: Vec<_> = (0..3).map(|_| Box::pin(queue.next())).collect();
+        for sleeper in &mut sleepers {
+            let waker = woken.clone().into();
+            assert!(sleeper.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let before = woken.0.load(Ordering::Relaxed);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(woken.0.load(Ordering::Relaxed) - before, 1);
     }
 
     #[tokio::test(start_paused = true)]

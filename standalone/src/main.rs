@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use portolan_runtime::run_program;
+use portolan_runtime::{Threads, run_program};
 
 mod args;
 mod deployments;
@@ -32,7 +32,7 @@ fn portolan(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     if words.next().is_some_and(|word| word == "pod-exec") {
         return portolan_pods::pod_exec(words);
     }
-    run_program("portolan", "Portolan", |args: args::Args| match args.command {
+    run_program("portolan", "Portolan", Threads::PerCpu, |args: args::Args| match args.command {
         args::Command::Up(settings) => up::up(settings),
     })
 }
