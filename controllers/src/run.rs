@@ -81,7 +81,7 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
     let Context { store, recorder, leadership, controllers, queues, admin, .. } = context;
     let latencies = Latencies::new(&admin);
     let intake = |name, controller| {
-        let stopwatch = Stopwatch::new(controller, latencies.clone());
+        let stopwatch = Stopwatch::new(controller, latencies.clone(), leadership.clone());
         let intake = || Intake::new(Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE), stopwatch);
         controllers.contains(&controller).then(intake)
     };

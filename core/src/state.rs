@@ -266,7 +266,7 @@ impl State {
 
     /// Takes in an event and adds what it changed to `changes`.
     pub fn apply<T: Watched>(&mut self, mut event: Event<T>, changes: &mut ChangeSet) {
-        if let Event::Applied(object) = &mut event {
+        if let Event::Applied(object) | Event::Answered(object, _) = &mut event {
             if self.for_readers {
                 object.reduce();
             }

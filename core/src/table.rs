@@ -12,6 +12,9 @@ pub enum Event<T> {
     ListBegins,
     /// An object of the list, or one that was added or changed.
     Applied(T),
+    /// The answer to a request for one object that was sent in this [era](Table::era): not part of what the
+    /// watch tells in order.
+    Answered(T, u64),
     /// An object was deleted, at this version (0 = not known).
     Deleted(ObjectName, u64),
     /// The list is complete.
@@ -29,6 +32,7 @@ pub struct Table<T> {
     /// before may still be on its way.
     deleted: VecDeque<(ObjectName, u64)>,
     list: u32,
+    era: u64,
     synced: bool,
 }
 
@@ -44,7 +48,7 @@ struct Entry<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { objects: HashMap::new(), deleted: VecDeque::new(), list: 0, synced: false }
+        Self { objects: HashMap::new(), deleted: VecDeque::new(), list: 0, era: 0, synced: false }
     }
 }
 
@@ -74,6 +78,12 @@ impl<T> Table<T> {
         self.synced
     }
 
+    /// Moves when it is no longer known which objects were deleted until now: an object that is not here
+    /// may then be one that a request sent before has found.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
     /// Takes in an event and tells which objects it changed, as (name, before, after).
     ///
     /// An object older than what is held, or than its deletion, is ignored: a program puts its own writes
@@ -83,29 +93,21 @@ impl<T> Table<T> {
         match event {
             Event::ListBegins => {
                 self.list = self.list.wrapping_add(1);
+                self.era += 1;
                 self.deleted.clear();
                 Vec::new()
             }
-            Event::Applied(object) => {
-                let (version, uid) = (meta(&object).resource_version, meta(&object).uid.clone());
+            Event::Applied(object) => self.put(object, meta, self.list),
+            Event::Answered(object, era) => {
                 let name = meta(&object).object_name();
-                if let Some(entry) = self.objects.get_mut(&name) {
-                    let held = meta(&entry.object);
-                    if version != 0 && held.resource_version >= version {
-                        if held.uid == uid {
-                            entry.list = self.list;
-                        }
-                        return Vec::new();
-                    }
-                } else if version != 0
-                    && self.deleted.iter().any(|(gone, at)| *at >= version && *gone == name)
-                {
-                    return Vec::new();
-                }
-                let object = Arc::new(object);
-                let entry = Entry { object: object.clone(), list: self.list };
-                let old = self.objects.insert(name.clone(), entry).map(|entry| entry.object);
-                vec![Change { name, old, new: Some(object) }]
+                let list = match self.objects.get(&name) {
+                    Some(entry) => entry.list,
+                    // The watch will deliver it if it exists.
+                    None if era != self.era => return Vec::new(),
+                    // If a list is under way, whether the object is in it remains to be seen.
+                    None => self.list.wrapping_sub(1),
+                };
+                self.put(object, meta, list)
             }
             Event::Deleted(name, version) => {
                 let newer = |entry: &Entry<T>| version != 0 && meta(&entry.object).resource_version > version;
@@ -113,6 +115,9 @@ impl<T> Table<T> {
                     return Vec::new();
                 }
                 let old = self.objects.remove(&name).map(|entry| entry.object);
+                if version == 0 || self.deleted.len() == DELETIONS {
+                    self.era += 1;
+                }
                 if version != 0 {
                     self.deleted.truncate(DELETIONS - 1);
                     self.deleted.push_front((name.clone(), version));
@@ -121,6 +126,7 @@ impl<T> Table<T> {
             }
             Event::ListEnds => {
                 self.synced = true;
+                self.era += 1;
                 let list = self.list;
                 self.objects
                     .extract_if(|_, entry| entry.list != list)
@@ -128,6 +134,26 @@ impl<T> Table<T> {
                     .collect()
             }
         }
+    }
+
+    fn put(&mut self, object: T, meta: impl Fn(&T) -> &Meta, list: u32) -> Vec<Change<T>> {
+        let name = meta(&object).object_name();
+        let version = meta(&object).resource_version;
+        if let Some(entry) = self.objects.get_mut(&name) {
+            let held = meta(&entry.object);
+            if version != 0 && held.resource_version >= version {
+                if held.uid == meta(&object).uid {
+                    entry.list = list;
+                }
+                return Vec::new();
+            }
+        } else if version != 0 && self.deleted.iter().any(|(gone, at)| *at >= version && *gone == name) {
+            return Vec::new();
+        }
+        let object = Arc::new(object);
+        let entry = Entry { object: object.clone(), list };
+        let old = self.objects.insert(name.clone(), entry).map(|entry| entry.object);
+        vec![Change { name, old, new: Some(object) }]
     }
 }
 
@@ -220,6 +246,31 @@ mod tests {
         }
         assert_eq!(table.deleted.len(), DELETIONS);
         run(&mut table, [Event::ListBegins]);
-        assert_eq!(table.deleted.len(), 0, "a restored API server begins with a list, and counts from less");
+        assert_eq!(table.deleted.len(), 0);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_bring_back_what_a_list_no_longer_names() {
+        let mut table = Table::default();
+        run(&mut table, [Event::ListBegins, Event::Applied(object("a", 1)), Event::ListEnds]);
+        let sent = table.era();
+        assert_eq!(run(&mut table, [Event::Answered(object("b", 2), sent)]), ["+b"]);
+        assert_eq!(run(&mut table, [Event::ListBegins, Event::ListEnds]).len(), 2);
+        assert_eq!(run(&mut table, [Event::Answered(object("a", 3), sent)]), [] as [&str; 0]);
+
+        run(&mut table, [Event::ListBegins]);
+        let sent = table.era();
+        assert_eq!(run(&mut table, [Event::Answered(object("a", 3), sent)]), ["+a"]);
+        assert_eq!(run(&mut table, [Event::Answered(object("a", 4), sent)]), ["~a"]);
+        assert_eq!(run(&mut table, [Event::ListEnds]), ["-a"], "made and deleted before the list was");
+        assert_eq!(run(&mut table, [Event::Answered(object("a", 5), sent)]), [] as [&str; 0]);
+
+        let sent = table.era();
+        for number in 0..DELETIONS as u64 + 1 {
+            let name = format!("o{number}");
+            let gone = Event::Deleted(ObjectName::new("n", &*name), 11);
+            run(&mut table, [Event::Applied(object(&name, 10)), gone]);
+        }
+        assert_eq!(run(&mut table, [Event::Answered(object("o0", 10), sent)]), [] as [&str; 0]);
     }
 }

@@ -41,7 +41,7 @@ impl Problems {
     /// Reports what is newly wrong with an object of a watch, or that it is well again.
     pub fn look<T: Watched>(&self, event: &Event<T>) {
         match event {
-            Event::Applied(object) => {
+            Event::Applied(object) | Event::Answered(object, _) => {
                 let meta = object.meta();
                 let reference = Reference::of(T::KIND, meta.object_name(), meta.uid.clone());
                 self.set(T::KIND, meta.object_name(), object.problems(), Some(&reference));

@@ -65,8 +65,8 @@ impl Content for Vec<Subset> {
 /// name. Nothing is planned for Services whose endpoints are somebody else's (no selector, or type
 /// ExternalName), nor for objects that differ only in order.
 ///
-/// Differs from upstream: Endpoints that somebody edits are put right at once; kube-controller-manager takes
-/// notice of them when something about their Service or its pods changes.
+/// Differs from upstream: Endpoints that somebody edits are put right within about a second;
+/// kube-controller-manager takes notice of them when something about their Service or its pods changes.
 pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
     let Some(service) = service else { return orphan(existing) };
     if !service.has_managed_endpoints() {

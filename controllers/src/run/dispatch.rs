@@ -1,18 +1,13 @@
 //! Which Services a change concerns.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use portolan_core::{ChangeSet, MANAGED_BY_MIRRORING, ObjectName, State};
 use portolan_runtime::{Changes, Store};
 
 use super::intake::Intake;
+use super::latency::Change;
 use crate::args::Controller;
-
-/// How long a change of nothing but slices or Endpoints waits. Most are our own writes, for which this
-/// is a second look; if another controller writes against us, it keeps the two from writing in turn as
-/// fast as they can (upstream waits as long).
-const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What each controller that runs takes its work from.
 pub(super) struct Intakes {
@@ -64,22 +59,21 @@ impl Intakes {
     fn take_in(&self, changes: &ChangeSet, state: &State) {
         self.running().for_each(|intake| intake.gate.open(changes));
         let Touched { services, pods, nodes, slices, endpoints, mirrored } = touched(changes, state);
-        let (now, later) = (None, Some(OUTPUT_PAUSE));
-        let add = |intake: &Option<Intake>, names: &HashSet<ObjectName>, change, pause| {
+        let add = |intake: &Option<Intake>, names: &HashSet<ObjectName>, change| {
             if let Some(intake) = intake {
-                names.iter().for_each(|name| intake.changed(name, change, pause));
+                names.iter().for_each(|name| intake.changed(name, change));
             }
         };
         for intake in [&self.endpoints, &self.slices] {
-            add(intake, &services, "service", now);
-            add(intake, &pods, "pod", now);
+            add(intake, &services, Change::Input("service"));
+            add(intake, &pods, Change::Input("pod"));
         }
-        add(&self.slices, &nodes, "node", now);
-        add(&self.mirrored, &mirrored.services, "service", now);
-        add(&self.mirrored, &mirrored.endpoints, "endpoints", now);
-        add(&self.endpoints, &endpoints, "endpoints", later);
-        add(&self.slices, &slices, "slice", later);
-        add(&self.mirrored, &mirrored.slices, "slice", later);
+        add(&self.slices, &nodes, Change::Input("node"));
+        add(&self.mirrored, &mirrored.services, Change::Input("service"));
+        add(&self.mirrored, &mirrored.endpoints, Change::Input("endpoints"));
+        add(&self.endpoints, &endpoints, Change::Output("endpoints"));
+        add(&self.slices, &slices, Change::Output("slice"));
+        add(&self.mirrored, &mirrored.slices, Change::Output("slice"));
     }
 
     fn running(&self) -> impl Iterator<Item = &Intake> {

@@ -89,7 +89,7 @@ impl Gate {
         free.iter().for_each(|service| self.release(service));
     }
 
-    /// Lets all go on: a list was taken in, so the State is as new as any read.
+    /// Lets all go on: a list was taken in, perhaps of what they wait for; if not, the next write tells.
     pub(super) fn open_all(&self) {
         let all: Vec<_> = self.lock().keys().cloned().collect();
         all.iter().for_each(|service| self.release(service));
@@ -98,6 +98,11 @@ impl Gate {
     /// What a Service that is taken up has waited for in vain.
     pub(super) fn overdue(&self, service: &ObjectName) -> Option<Awaited> {
         self.lock().remove(service)
+    }
+
+    /// It could not be asked for: to be asked for before the next plan.
+    pub(super) fn keep(&self, service: &ObjectName, awaited: Awaited) {
+        self.lock().insert(service.clone(), awaited);
     }
 
     fn release(&self, service: &ObjectName) {

@@ -6,7 +6,12 @@ use portolan_core::ObjectName;
 use portolan_runtime::Queue;
 
 use super::gate::Gate;
-use super::latency::Stopwatch;
+use super::latency::{Change, Stopwatch};
+
+/// How long a change of nothing but slices or Endpoints waits. Most are our own writes, for which this
+/// is a second look; if another controller writes against us, it keeps the two from writing in turn as
+/// fast as they can (upstream waits as long).
+const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Services of one controller that wait for work, for a watch, or for an answer.
 #[derive(Clone)]
@@ -21,12 +26,12 @@ impl Intake {
         Self { gate: Gate::new(queue.clone()), queue, stopwatch }
     }
 
-    /// A change concerns the Service, to be looked at after `pause`, or at once.
-    pub(super) fn changed(&self, service: &ObjectName, change: &'static str, pause: Option<Duration>) {
+    /// A change concerns the Service.
+    pub(super) fn changed(&self, service: &ObjectName, change: Change) {
         self.stopwatch.start(service, change);
-        match pause {
-            None => self.queue.add(service.clone()),
-            Some(pause) => self.queue.add_after(service.clone(), pause),
+        match change {
+            Change::Input(_) => self.queue.add(service.clone()),
+            Change::Output(_) => self.queue.add_after(service.clone(), OUTPUT_PAUSE),
         }
     }
 }

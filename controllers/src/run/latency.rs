@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_core::ObjectName;
-use portolan_runtime::Admin;
+use portolan_runtime::{Admin, Leadership};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -40,8 +40,17 @@ impl Latencies {
 /// When a Service first changed since it was last looked at, and what that was.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Since {
-    change: &'static str,
+    change: Change,
     at: Instant,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// What the objects are made from: a Service, a pod, a node, or Endpoints that are mirrored.
+    Input(&'static str),
+    /// The objects themselves. Mostly this is the echo of our own write, which nobody waits for.
+    Output(&'static str),
 }
 
 /// The changes of a controller that are not answered yet.
@@ -49,18 +58,27 @@ pub(super) struct Since {
 pub(super) struct Stopwatch {
     controller: &'static str,
     latencies: Latencies,
+    leadership: Leadership,
     running: Arc<Mutex<HashMap<ObjectName, Since>>>,
 }
 
 impl Stopwatch {
-    pub(super) fn new(controller: Controller, latencies: Latencies) -> Self {
-        Self { controller: controller.as_str(), latencies, running: Arc::default() }
+    pub(super) fn new(controller: Controller, latencies: Latencies, leadership: Leadership) -> Self {
+        Self { controller: controller.as_str(), latencies, leadership, running: Arc::default() }
     }
 
-    /// A Service changed. The first change counts until the Service is looked at.
-    pub(super) fn start(&self, service: &ObjectName, change: &'static str) {
+    /// A Service changed. The first change counts until the Service is looked at, and what the objects are
+    /// made from before the objects. Nothing counts while another process is the one to answer.
+    pub(super) fn start(&self, service: &ObjectName, change: Change) {
+        if !self.leadership.may_write() {
+            return;
+        }
         let mut running = self.lock();
-        if !running.contains_key(service) {
+        let counts = match running.get(service) {
+            None => true,
+            Some(earlier) => matches!((earlier.change, change), (Change::Output(_), Change::Input(_))),
+        };
+        if counts {
             running.insert(service.clone(), Since { change, at: Instant::now() });
         }
     }
@@ -77,7 +95,8 @@ impl Stopwatch {
 
     /// The change is answered by a write.
     pub(super) fn stop(&self, since: Since) {
-        let labels = Labels { controller: self.controller, change: since.change };
+        let (Change::Input(change) | Change::Output(change)) = since.change;
+        let labels = Labels { controller: self.controller, change };
         self.latencies.0.get_or_create(&labels).observe(since.at.elapsed().as_secs_f64());
     }
 

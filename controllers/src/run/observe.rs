@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portolan_core::{EndpointSlice, Endpoints, Node, ObjectName, Pod, Service, Subset, Watched};
+use portolan_core::{
+    EndpointSlice, Endpoints, Meta, Node, ObjectName, OwnerReference, Pod, Service, Subset, Watched,
+};
 use portolan_runtime::Store;
 
 use crate::args::Controller;
@@ -35,6 +37,9 @@ pub(super) struct Planned<C: Content> {
     /// Of plans for slices: what they mean in numbers.
     pub(super) figures: Option<Figures>,
     pub(super) service: Option<Arc<Service>>,
+    /// The object that the plan takes for the owner of the slices although some name an earlier or a later
+    /// one: only the API knows which one there is.
+    pub(super) doubted: Option<Meta>,
 }
 
 /// Keeps Endpoints.
@@ -64,7 +69,7 @@ impl Planner for EndpointsOf {
         };
         let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
         let plan = endpoints::plan(service.as_deref(), &pods, existing.as_deref());
-        Planned { plan, stored: existing.into_iter().collect(), figures: None, service }
+        Planned { plan, stored: existing.into_iter().collect(), figures: None, service, doubted: None }
     }
 }
 
@@ -102,12 +107,13 @@ impl Planner for EndpointSlicesOf {
             slices: slices.iter().map(AsRef::as_ref).collect(),
             node: &|name| nodes.get(name).map(AsRef::as_ref),
             zone_cpu: zone_cpu.as_ref(),
-            taken: &taken(store, name),
+            taken: &taken(store, name, &slices),
         });
         let stored: Vec<_> =
             slices.into_iter().filter(|slice| endpoint_slices::decided_here(slice)).collect();
         let figures = Some(figures(&plan, &stored, endpoint_slices::MAX_ENDPOINTS));
-        Planned { plan, stored, figures, service }
+        let doubted = service.as_deref().and_then(|service| doubted(service, &stored));
+        Planned { plan, stored, figures, service, doubted }
     }
 }
 
@@ -128,15 +134,36 @@ impl Planner for MirroredSlicesOf {
             service: service.as_deref(),
             endpoints: endpoints.as_deref(),
             slices: slices.iter().map(AsRef::as_ref).collect(),
-            taken: &taken(store, name),
+            taken: &taken(store, name, &slices),
         });
         let stored: Vec<_> = slices.into_iter().filter(|slice| mirroring::decided_here(slice)).collect();
         let figures = Some(figures(&plan, &stored, mirroring::CAPACITY));
-        Planned { plan, stored, figures, service }
+        let doubted = endpoints.as_deref().and_then(|endpoints| doubted(endpoints, &stored));
+        Planned { plan, stored, figures, service, doubted }
     }
 }
 
-/// Whether a slice of that name exists in the namespace of a Service.
-fn taken<'a>(store: &'a Store, service: &'a ObjectName) -> impl Fn(&str) -> bool + 'a {
-    |slice| store.read().slices.get(&ObjectName::new(service.namespace.clone(), slice)).is_some()
+/// Whether a name is that of one of the `seen` slices of a Service, or of a slice of another one. A slice of
+/// this Service that came meanwhile does not count: making it again fails, and tells that it is there.
+fn taken<'a>(
+    store: &'a Store,
+    service: &'a ObjectName,
+    seen: &'a [Arc<EndpointSlice>],
+) -> impl Fn(&str) -> bool + 'a {
+    |name| {
+        let of_another = |slice: &Arc<EndpointSlice>| slice.service().as_ref() != Some(service);
+        let slice = ObjectName::new(service.namespace.clone(), name);
+        seen.iter().any(|slice| &*slice.meta.name == name)
+            || store.read().slices.get(&slice).is_some_and(of_another)
+    }
+}
+
+/// The owner, if a slice is owned by another object of its kind and name.
+fn doubted<T: Watched>(owner: &T, slices: &[Arc<EndpointSlice>]) -> Option<Meta> {
+    let meta = owner.meta();
+    let mut owners = slices.iter().flat_map(|slice| &slice.meta.owner_references);
+    let of_another = |reference: &OwnerReference| {
+        &*reference.kind == T::KIND.as_str() && reference.name == meta.name && reference.uid != meta.uid
+    };
+    owners.any(of_another).then(|| meta.clone())
 }

@@ -1,5 +1,6 @@
 //! Takes Services from a queue and brings their objects in line.
 
+use std::fmt;
 use std::time::Duration;
 
 use portolan_core::{ObjectName, Watched};
@@ -16,7 +17,7 @@ use super::observe::{Planned, Planner};
 use super::set_aside::SetAside;
 use super::write::{WriteError, Writer};
 use crate::difference::differences;
-use crate::plan::{Plan, Write};
+use crate::plan::Plan;
 
 /// Pause of a Service whose object the API server finds invalid. Any change of the Service or its pods
 /// comes through at once; this is only for servers that change their mind.
@@ -76,7 +77,16 @@ pub(super) async fn work<P: Planner>(
         // lease's renewal.
         tokio::task::yield_now().await;
         let (began, since) = (Instant::now(), stopwatch.take(&service));
-        let outcome = shared.sync(planner, &service, gate.overdue(&service)).await;
+        // What the Service has waited for in vain is asked for first.
+        let overdue = gate.overdue(&service);
+        let caught_up = shared.catch_up::<P>(&service, overdue.as_ref()).await;
+        if let (Err(_), Some(overdue)) = (&caught_up, overdue) {
+            gate.keep(&service, overdue);
+        }
+        let outcome = match caught_up {
+            Ok(()) => shared.sync(planner, &service).await,
+            Err(error) => Err(error),
+        };
         let error = match outcome {
             Ok(looked) => {
                 shared.metrics.synced(P::CONTROLLER, "success");
@@ -135,23 +145,31 @@ pub(super) async fn work<P: Planner>(
 }
 
 impl Shared {
-    /// Makes the plan, and carries it out or compares. What a Service has waited for in vain is asked for
-    /// first.
-    async fn sync<P: Planner>(
+    /// Reads what the watch does not deliver.
+    async fn catch_up<P: Planner>(
         &self,
-        planner: P,
-        name: &ObjectName,
-        overdue: Option<Awaited>,
-    ) -> Result<Looked, WriteError> {
-        if let (Some(awaited), Outcome::Write(writer)) = (overdue, &self.outcome) {
-            debug!(controller = P::NAME, service = %name, ?awaited, "the watch does not deliver it");
-            writer.catch_up(awaited).await?;
-        }
-        let Planned { plan, stored, figures, service } = planner.plan(&self.store, name);
+        service: &ObjectName,
+        overdue: Option<&Awaited>,
+    ) -> Result<(), WriteError> {
+        let (Some(awaited), Outcome::Write(writer)) = (overdue, &self.outcome) else { return Ok(()) };
+        debug!(controller = P::NAME, %service, ?awaited, "the watch does not deliver it");
+        let outcome = writer.catch_up(awaited).await;
+        outcome.inspect_err(|error| {
+            let what = format_args!("read {} {}", awaited.kind.plural(), awaited.name);
+            self.complain::<P>(service, "update", what, error);
+        })
+    }
+
+    /// Makes the plan, and carries it out or compares.
+    async fn sync<P: Planner>(&self, planner: P, name: &ObjectName) -> Result<Looked, WriteError> {
+        let Planned { plan, stored, figures, service, doubted } = planner.plan(&self.store, name);
         let subject = self.subject::<P>(name);
         self.set_aside.report(P::NAME, name, subject.as_ref(), &plan.notes);
         match &self.outcome {
             Outcome::Write(writer) => {
+                if let Some(meta) = doubted.filter(|_| !plan.is_empty()) {
+                    writer.confirm_current::<P::Subject>(&meta).await?;
+                }
                 self.carry_out::<P>(writer, name, &plan).await?;
                 if let Some(figures) = figures {
                     self.metrics.reached(P::CONTROLLER, name, service.as_deref(), figures);
@@ -181,7 +199,8 @@ impl Shared {
                 Ok(()) => debug!(controller = P::NAME, %write, "written"),
                 Err(WriteError::NamespaceGoes) => {}
                 Err(error) => {
-                    self.complain::<P>(service, write, &error);
+                    let what = format_args!("{} {}", write.operation(), write.name());
+                    self.complain::<P>(service, write.operation(), what, &error);
                     return Err(error);
                 }
             }
@@ -190,14 +209,20 @@ impl Shared {
     }
 
     /// Tells people about failures that they can do something about.
-    fn complain<P: Planner>(&self, service: &ObjectName, write: &Write<P::Content>, error: &WriteError) {
+    fn complain<P: Planner>(
+        &self,
+        service: &ObjectName,
+        operation: &str,
+        what: fmt::Arguments<'_>,
+        error: &WriteError,
+    ) {
         if !matches!(error, WriteError::Invalid(_) | WriteError::Denied(..)) {
             return;
         }
-        warn!(controller = P::NAME, %service, %write, %error, "cannot write");
+        warn!(controller = P::NAME, %service, %error, "cannot {what}");
         if let Some(subject) = self.subject::<P>(service) {
-            let reason = P::REASONS[usize::from(write.operation() != "create")];
-            let text = format!("{} {}: {error}", write.operation(), write.name());
+            let reason = P::REASONS[usize::from(operation != "create")];
+            let text = format!("{what}: {error}");
             self.recorder.record(&subject, EventType::Warning, reason, "Write", &text);
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
-use portolan_core::{EndpointSlice, Endpoints, Event, Kind, ObjectName, Service, Watched};
+use portolan_core::{EndpointSlice, Endpoints, Event, Kind, Meta, ObjectName, Service, Watched};
 use portolan_runtime::{Leadership, Store, explain};
 use serde::Deserialize;
 use tracing::debug;
@@ -99,6 +99,7 @@ impl Writer {
                 (Method::DELETE, format!("{collection}/{}", name.name), "application/json")
             }
         };
+        let era = self.era::<C::Object>();
         // Asked last, so that nothing is awaited between this and the request.
         if !self.leadership.may_write() {
             return Err(WriteError::NotLeading);
@@ -123,7 +124,7 @@ impl Writer {
             }
             _ => {
                 match serde_json::from_slice::<C::Object>(&body) {
-                    Ok(object) => self.store.apply([Event::Applied(object)]),
+                    Ok(object) => self.store.apply([Event::Answered(object, era)]),
                     // The watch will deliver it, or tell that it cannot.
                     Err(error) => debug!(%kind, %name, %error, "the answer to a write does not decode"),
                 }
@@ -141,8 +142,24 @@ impl Writer {
         }
     }
 
+    /// Asks whether an object is the one that the State holds under its name: a view that lags must not
+    /// take the slices of the one that is there now for those of an earlier one.
+    pub(super) async fn confirm_current<T: Watched>(&self, meta: &Meta) -> Result<(), WriteError> {
+        let name = meta.object_name();
+        let awaited = Awaited { kind: T::KIND, name: name.clone(), seen: Some(meta.resource_version) };
+        let era = self.era::<T>();
+        match self.read(T::KIND, &name).await?.map(|body| serde_json::from_slice::<T>(&body)) {
+            Some(Ok(object)) if object.meta().uid == meta.uid => Ok(()),
+            Some(Ok(object)) => {
+                self.store.apply([Event::Answered(object, era)]);
+                Err(WriteError::Stale(awaited))
+            }
+            _ => Err(WriteError::Stale(awaited)),
+        }
+    }
+
     /// Takes in from the API what the watch should have delivered.
-    pub(super) async fn catch_up(&self, awaited: Awaited) -> Result<(), WriteError> {
+    pub(super) async fn catch_up(&self, awaited: &Awaited) -> Result<(), WriteError> {
         match awaited.kind {
             Kind::EndpointSlice => self.take_in::<EndpointSlice>(awaited).await,
             Kind::Endpoints => self.take_in::<Endpoints>(awaited).await,
@@ -150,15 +167,22 @@ impl Writer {
         }
     }
 
-    async fn take_in<T: Watched>(&self, Awaited { kind, name, seen }: Awaited) -> Result<(), WriteError> {
-        match self.read(kind, &name).await? {
-            None => self.store.apply([Event::<T>::Deleted(name, seen.unwrap_or_default())]),
-            Some(body) => match serde_json::from_slice::<T>(&body) {
-                Ok(object) => self.store.apply([Event::Applied(object)]),
+    async fn take_in<T: Watched>(&self, awaited: &Awaited) -> Result<(), WriteError> {
+        let Awaited { kind, name, seen } = awaited;
+        let era = self.era::<T>();
+        match (self.read(*kind, name).await?, seen) {
+            (None, Some(seen)) => self.store.apply([Event::<T>::Deleted(name.clone(), *seen)]),
+            (None, None) => {}
+            (Some(body), _) => match serde_json::from_slice::<T>(&body) {
+                Ok(object) => self.store.apply([Event::Answered(object, era)]),
                 Err(error) => debug!(%kind, %name, %error, "the answer to a read does not decode"),
             },
         }
         Ok(())
+    }
+
+    fn era<T: Watched>(&self) -> u64 {
+        T::table(&self.store.read()).era()
     }
 
     /// An object as the API server has it now.

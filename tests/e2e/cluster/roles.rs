@@ -34,6 +34,7 @@ type Accesses = BTreeMap<String, BTreeSet<Access>>;
 /// What is granted for clusters other than this one, and why.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("list", "", "an API server that does not stream lists with the watch"),
+    ("get", "endpointslices", "a watch that does not deliver what a write has met"),
     ("create", "endpoints/restricted", "an API server that restricts endpoints to the ranges of pods"),
     // This cluster has that plugin, so that the writes show whether the grant is there; but it asks no request of its own.
     ("update", "services/finalizers", "the admission plugin OwnerReferencesPermissionEnforcement"),

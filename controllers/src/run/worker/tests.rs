@@ -24,6 +24,8 @@ struct Server {
     reads: usize,
     /// Statuses that the next writes get instead of being made.
     failures: Vec<u16>,
+    /// How many of the next reads fail.
+    unreadable: usize,
     events: Vec<Value>,
 }
 
@@ -36,6 +38,10 @@ impl Server {
         }
         if method == Method::GET {
             self.reads += 1;
+            if self.unreadable > 0 {
+                self.unreadable -= 1;
+                return (500, json!({}));
+            }
             return self.objects.get(path).map_or((404, json!({})), |object| (200, object.clone()));
         }
         self.writes += 1;
@@ -381,6 +387,17 @@ async fn an_object_that_no_watch_delivers_is_read() {
     assert_eq!(world.addresses()[1], ["10.0.0.1", "10.0.0.2"]);
     let server = world.stop().await;
     assert_eq!((server.writes, server.reads), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_read_before_anything_is_written() {
+    let (world, _) = world_behind().await;
+    world.server.lock().unwrap().unreadable = 3;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(crate::run::gate::LONGEST_WAIT + Duration::from_secs(3)).await;
+    world.reaches(&["10.0.0.1", "10.0.0.2"]).await;
+    let server = world.stop().await;
+    assert_eq!((server.writes, server.reads), (3, 4), "no write from a view that is known to be stale");
 }
 
 #[tokio::test(start_paused = true)]

@@ -177,13 +177,34 @@ async fn what_a_watch_does_not_deliver_is_asked_for() {
     let awaited = |seen| Awaited { kind: Kind::Endpoints, name: ObjectName::new("shop", "web"), seen };
     let (writer, requests) = server(|_| answer(200, &stored(9)));
     hold(&writer, 5);
-    writer.catch_up(awaited(Some(5))).await.unwrap();
+    writer.catch_up(&awaited(Some(5))).await.unwrap();
     assert_eq!(held(&writer), Some(9));
     assert_eq!(requests.lock().unwrap()[0].0, "GET /api/v1/namespaces/shop/endpoints/web");
     let (writer, _) = server(|_| answer(404, "{}"));
     hold(&writer, 5);
-    writer.catch_up(awaited(Some(5))).await.unwrap();
+    hold(&writer, 6);
+    writer.catch_up(&awaited(Some(5))).await.unwrap();
+    writer.catch_up(&awaited(None)).await.unwrap();
+    assert_eq!(held(&writer), Some(6), "the watch has delivered it meanwhile");
+    writer.catch_up(&awaited(Some(6))).await.unwrap();
     assert_eq!(held(&writer), None);
+}
+
+#[tokio::test]
+async fn slices_of_another_owner_are_a_reason_to_ask_which_there_is() {
+    let meta = |uid: &str| Meta {
+        resource_version: 5,
+        uid: uid.into(),
+        ..Meta::named(ObjectName::new("shop", "web"))
+    };
+    let (writer, requests) = server(|_| answer(200, &stored(9)));
+    writer.confirm_current::<Endpoints>(&meta("e")).await.unwrap();
+    assert_eq!(requests.lock().unwrap()[0].0, "GET /api/v1/namespaces/shop/endpoints/web");
+    let another = writer.confirm_current::<Endpoints>(&meta("earlier")).await;
+    assert_eq!(another, Err(stale(Kind::Endpoints, Some(5))));
+    assert_eq!(held(&writer), Some(9), "and which one is known");
+    let (writer, _) = server(|_| answer(404, "{}"));
+    assert_eq!(writer.confirm_current::<Endpoints>(&meta("e")).await, Err(stale(Kind::Endpoints, Some(5))));
 }
 
 #[tokio::test]
