@@ -33,9 +33,11 @@ pub(super) fn groups<'n>(
         let node = pod.node_name.as_deref().and_then(&node);
         // A pod of a node that is gone is about to be removed too. Differs from upstream: a Service with a
         // pod whose node is missing is looked at again when the node comes; kube-controller-manager takes
-        // it for failed and tries again after growing pauses. Neither publishes the pod until then. And where a
-        // node's zone changes, the endpoints on it follow at once; kube-controller-manager takes notice when
-        // something else about the Service changes (kubernetes#123401).
+        // it for failed and tries again after growing pauses. These tries take their turns from all other
+        // Services, ten a second, so that one whose cache was only a moment behind may wait for minutes.
+        // Neither publishes the pod until then. And where a node's zone changes, the endpoints on it follow at
+        // once; kube-controller-manager takes notice when something else about the Service changes
+        // (kubernetes#123401).
         if node.is_none() && !service.publish_not_ready {
             continue;
         }

@@ -44,6 +44,10 @@ impl<'a, 'o> Drafts<'a, 'o> {
     ///
     /// Differs from upstream: a slice that is put to another use keeps the annotations that others gave it;
     /// kube-controller-manager drops them (kubernetes#108267).
+    ///
+    /// Differs from upstream: mirrored slices of one family are reused while others of the other family are
+    /// made; kube-controller-manager strikes the wrong ones off its list of those to make, asks for one under a
+    /// name that is taken, and fails again and again until chance puts its list in another order.
     pub(crate) fn add(
         &mut self,
         family: IpFamily,

@@ -5,6 +5,11 @@ use std::fmt;
 
 use crate::facts::{Details, Facts, OBJECT, Subject};
 use crate::generate::{BY_MIRRORING, BY_SLICES};
+use crate::log::{AllFailing, Failing};
+
+/// How often upstream at least has tried while the sides were waited for, unless something kept it from trying:
+/// the fifth try is due after 15 seconds, the sixth after 31.
+const IN_VAIN: usize = 5;
 
 /// What the sides say about a subject, where that differs.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +55,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ours: &'a Facts,
     /// What was mirrored here since the controller of slices last wrote.
     pub(crate) mirrored: &'a Families,
-    /// Services whose slices upstream has given up, as its log says.
-    pub(crate) given_up: &'a BTreeSet<String>,
+    /// What upstream says in its log that it fails at.
+    pub(crate) failing: &'a AllFailing,
 }
 
 /// A difference that is kept on purpose.
@@ -64,16 +69,38 @@ pub(crate) struct Allowed {
 /// All of them that the random sequences meet; each has a case of its own ([`mod@crate::cases`]).
 pub(crate) const ALLOWED: &[Allowed] = &[
     Allowed { name: "upstream waits for its own cache", is: given_up },
+    Allowed { name: "retries that wait for each other", is: postponed },
+    Allowed { name: "slices reused in two families", is: mixed_up },
     Allowed { name: "slices that a lost selector leaves", is: leftover },
     Allowed { name: "rest of a mirrored targetRef", is: mirrored_target },
     Allowed { name: "annotations of a reused slice", is: reused },
     Allowed { name: "mark of a headless Service", is: headless },
 ];
 
+/// What upstream says that it fails at, as far as the difference is about that.
+fn failing<'a>(difference: &Difference, context: &Context<'a>) -> Option<&'a Failing> {
+    let Subject { service, source, .. } = &difference.subject;
+    context.failing.iter().find(|((name, by), _)| name == service && by == source).map(|(_, failing)| failing)
+}
+
+fn waits_for_cache(failing: &Failing) -> bool {
+    failing.error.contains("informer cache is out of date")
+}
+
 /// Upstream has said again and again that it waits for its own cache, and writes nothing.
 fn given_up(difference: &Difference, context: &Context<'_>) -> bool {
-    let Subject { service, source, .. } = &difference.subject;
-    (source == BY_SLICES || source == BY_MIRRORING) && context.given_up.contains(service)
+    failing(difference, context).is_some_and(|it| waits_for_cache(it) && it.tries >= IN_VAIN)
+}
+
+/// Upstream's cache was behind and it has not looked again, although the pauses between so few tries are short.
+fn postponed(difference: &Difference, context: &Context<'_>) -> bool {
+    failing(difference, context).is_some_and(|it| waits_for_cache(it) && it.tries < IN_VAIN)
+}
+
+/// Upstream makes a mirrored slice under the name of one that it has.
+fn mixed_up(difference: &Difference, context: &Context<'_>) -> bool {
+    difference.subject.source == BY_MIRRORING
+        && failing(difference, context).is_some_and(|it| it.error.contains("already exists"))
 }
 
 /// Here a slice that is reused has annotations that upstream's has lost.
@@ -167,8 +194,8 @@ mod tests {
     }
 
     fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {
-        let (mirrored, given_up) = (Families::new(), BTreeSet::new());
-        let (allowed, rest) = judge(upstream, &Context { ours, mirrored: &mirrored, given_up: &given_up });
+        let context = Context { ours, mirrored: &Families::new(), failing: &AllFailing::new() };
+        let (allowed, rest) = judge(upstream, &context);
         (allowed.len(), rest)
     }
 
@@ -189,5 +216,26 @@ mod tests {
 
         let (allowed, rest) = judged(&upstream, &Facts::default());
         assert_eq!((allowed, rest.len()), (0, 2), "slices that are missing, with no mirrored ones");
+    }
+
+    #[test]
+    fn what_upstream_fails_at_is_told_by_the_error_and_the_tries() {
+        let upstream = facts([said("10.0.0.1", &[("ready", "true")])]);
+        let ours = facts([said("10.0.0.1", &[("ready", "false")])]);
+        let allowed = |service: &str, source, tries, error: &str| {
+            let failing = Failing { tries, error: error.to_owned() };
+            let failing = AllFailing::from([((service.to_owned(), source), failing)]);
+            let context = Context { ours: &ours, mirrored: &Families::new(), failing: &failing };
+            let (allowed, rest) = judge(&upstream, &context);
+            assert_eq!(allowed.len() + rest.len(), 1);
+            allowed.into_keys().next()
+        };
+        let stale = "EndpointSlice informer cache is out of date";
+        assert_eq!(allowed("s", BY_SLICES, 1, stale), Some("retries that wait for each other"));
+        assert_eq!(allowed("s", BY_SLICES, IN_VAIN, stale), Some("upstream waits for its own cache"));
+        assert_eq!(allowed("s", BY_SLICES, 1, "Node n Not Found"), None, "the rest of it was written");
+        assert_eq!(allowed("s", BY_SLICES, 1, "x already exists"), None, "this is about mirrored slices");
+        assert_eq!(allowed("s", BY_MIRRORING, 1, stale), None, "it fails at others");
+        assert_eq!(allowed("t", BY_SLICES, 1, stale), None);
     }
 }

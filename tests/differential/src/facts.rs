@@ -31,6 +31,11 @@ impl Subject {
     pub(crate) fn of_family(&self) -> (String, String) {
         (self.service.clone(), self.group.split(' ').next().unwrap_or_default().to_owned())
     }
+
+    /// The address of an endpoint, the first one of several.
+    fn address(&self) -> &str {
+        self.what.split(' ').next().unwrap_or_default()
+    }
 }
 
 /// Each detail by its name.
@@ -84,9 +89,17 @@ impl Facts {
             "hints by zone" => return self.hints(&key),
             _ => {}
         }
-        let about = self.about.iter().filter(|(it, _)| it.service == service && it.source == source);
+        let about = || self.about.iter().filter(|(it, _)| it.service == service && it.source == source);
+        match detail {
+            "IPv6" => {
+                let family = about().filter(|(it, _)| it.what != OBJECT && it.group.starts_with(detail));
+                let addresses: BTreeSet<_> = family.map(|(it, _)| it.address()).collect();
+                return addresses.into_iter().collect::<Vec<_>>().join(" ");
+            }
+            _ => {}
+        }
         let mut words = BTreeSet::new();
-        for (subject, all) in about {
+        for (subject, all) in about() {
             if detail == "group" {
                 words.insert(format!("[{}]", subject.group));
                 continue;
@@ -99,7 +112,7 @@ impl Facts {
                     }
                     continue;
                 }
-                let address = subject.what.split(' ').next().unwrap_or_default();
+                let address = subject.address();
                 match detail {
                     "labels" | "annotations" => false,
                     "" => words.insert(address.to_owned()),
@@ -111,11 +124,6 @@ impl Facts {
             true => "nothing".to_owned(),
             false => words.into_iter().collect::<Vec<_>>().join(" "),
         }
-    }
-
-    /// What slices say.
-    pub(crate) fn of_slices(&self) -> Vec<(&Subject, &Vec<Details>)> {
-        self.about.iter().filter(|(subject, _)| subject.source != "Endpoints").collect()
     }
 
     /// How many endpoints have a hint for which zone.

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::difference::{Context, Difference, judge};
 use crate::facts::{Facts, Uids, facts};
-use crate::generate::{SERVICES, clean_up, namespace, sequence};
+use crate::generate::{clean_up, namespace, sequence};
+use crate::log::AllFailing;
 use crate::operation::{Method, Operation, Request, Target};
 use crate::side::{Answer, Side};
 
@@ -19,8 +20,6 @@ const STRETCH: usize = 10;
 const STILL: Duration = Duration::from_millis(2000);
 /// How long the sides may take to agree: upstream tries again after 1, 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(40);
-/// How often upstream then has tried in vain if it waits for ever, at least.
-const IN_VAIN: usize = 5;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What sequences did and met.
@@ -38,8 +37,8 @@ pub(crate) struct Counts {
     pub(crate) allowed: BTreeMap<&'static str, u64>,
     pub(crate) same_times: u64,
     pub(crate) other_times: u64,
-    /// Quiet points that upstream reached when its objects were touched, and not before.
-    pub(crate) missed: u64,
+    /// Quiet points at which upstream, by its own log, still failed at something.
+    pub(crate) failing: u64,
     /// Longest time until the sides agreed.
     pub(crate) slowest: Duration,
 }
@@ -59,7 +58,7 @@ impl Counts {
         self.same += other.same;
         self.same_times += other.same_times;
         self.other_times += other.other_times;
-        self.missed += other.missed;
+        self.failing += other.failing;
         self.slowest = self.slowest.max(other.slowest);
     }
 
@@ -76,7 +75,6 @@ pub(crate) struct Pair<'a> {
     /// How often each name was given.
     names: [HashMap<String, u64>; 2],
     pub(crate) counts: Counts,
-    given_up: BTreeSet<String>,
     story: Vec<String>,
 }
 
@@ -104,7 +102,6 @@ impl<'a> Pair<'a> {
             uids: Default::default(),
             names: Default::default(),
             counts: Counts::default(),
-            given_up: BTreeSet::new(),
             story: Vec::new(),
         }
     }
@@ -228,60 +225,37 @@ impl<'a> Pair<'a> {
         std::array::from_fn(|index| facts(&self.sides[index].held(&self.namespace), &self.uids[index]))
     }
 
-    /// Waits until nothing changes any more and both sides say the same.
+    /// Waits until nothing changes any more and both sides say the same. If they do not in time, upstream's log
+    /// is asked what it still fails at.
     pub(crate) async fn quiet(&mut self) -> Result<()> {
-        let (began, logged) = (Instant::now(), self.sides[0].logged());
+        let began = Instant::now();
         while began.elapsed() < LIMIT {
             let still = self.sides.iter().map(|side| side.still_for(&self.namespace)).min();
-            if began.elapsed() >= STILL && still >= Some(STILL) && self.agree(began).is_empty() {
+            let quiet = began.elapsed() >= STILL && still >= Some(STILL);
+            if quiet && self.agree(began, &AllFailing::new()).is_empty() {
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;
         }
-        self.give_up(logged);
-        let rest = self.agree(began);
-        if rest.is_empty() || self.nudged(began).await? {
+        let failing = self.failing();
+        let rest = self.agree(began, &failing);
+        if rest.is_empty() {
+            self.counts.failing += 1;
             return Ok(());
         }
         let changes = self.sides.each_ref().map(|side| side.held(&self.namespace).changes);
         let rest: String = rest.iter().map(ToString::to_string).collect();
-        bail!("the sides do not agree after {} s (changes: {changes:?})\n{rest}", LIMIT.as_secs())
-    }
-
-    /// Touches all Services and Endpoints, in a way that decides nothing. If the sides agree then and ours says
-    /// what it said before, upstream had missed a change; that is counted.
-    async fn nudged(&mut self, began: Instant) -> Result<bool> {
-        let [_, before] = self.facts();
-        let annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": "touched"});
-        let touch = json!({"metadata": {"annotations": annotations}});
-        for name in SERVICES {
-            for kind in ["services", "endpoints"] {
-                let path = Target::Namespaced(format!("{kind}/{name}"));
-                let touch = Request::new(Method::Patch, path.clone(), touch.clone());
-                for side in self.sides {
-                    side.send(&self.path(&path), &touch).await?;
-                }
-            }
-        }
-        let nudged = Instant::now();
-        while nudged.elapsed() < LIMIT {
-            tokio::time::sleep(STILL).await;
-            let [_, after] = self.facts();
-            ensure!(after.of_slices() == before.of_slices(), "ours changes where only upstream should");
-            if self.agree(began).is_empty() {
-                self.counts.missed += 1;
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        bail!(
+            "the sides do not agree after {} s (changes: {changes:?}; upstream fails at {failing:?})\n{rest}",
+            LIMIT.as_secs()
+        )
     }
 
     /// Compares the sides; where they agree, that is noted as a quiet point.
-    fn agree(&mut self, began: Instant) -> Vec<Difference> {
+    fn agree(&mut self, began: Instant, failing: &AllFailing) -> Vec<Difference> {
         let [upstream, ours] = self.facts();
         let mirrored = self.sides[1].held(&self.namespace).mirrored;
-        let context = Context { ours: &ours, mirrored: &mirrored, given_up: &self.given_up };
-        let (allowed, rest) = judge(&upstream, &context);
+        let (allowed, rest) = judge(&upstream, &Context { ours: &ours, mirrored: &mirrored, failing });
         if rest.is_empty() {
             self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
             self.agreed(&upstream, &ours, allowed, began.elapsed());
@@ -289,20 +263,9 @@ impl<'a> Pair<'a> {
         rest
     }
 
-    /// Notes the Services that upstream has tried in vain again, and at least so often in all, as its log says.
-    fn give_up(&mut self, logged: usize) {
-        let key = format!("key=\"{}/", self.namespace);
-        let tries = |since: usize| {
-            let log = self.sides[0].log_since(since);
-            let lines = log.lines().filter(|line| line.contains("informer cache is out of date"));
-            let services = lines.filter_map(|line| line.split_once(&key)?.1.split('"').next());
-            let mut tries: BTreeMap<String, usize> = BTreeMap::new();
-            services.for_each(|service| *tries.entry(service.to_owned()).or_default() += 1);
-            tries
-        };
-        let (all, lately) = (tries(0), tries(logged));
-        let in_vain = |service: &String| all.get(service).is_some_and(|tries| *tries >= IN_VAIN);
-        self.given_up.extend(lately.into_keys().filter(in_vain));
+    /// What upstream says that it fails at in this namespace.
+    pub(crate) fn failing(&self) -> AllFailing {
+        self.sides[0].failing(&self.namespace)
     }
 
     /// Waits until both sides show what they are expected to, and go on showing it.

@@ -11,6 +11,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
+use crate::log::VERBOSE;
+
 /// Address of the API servers in their own network namespace; they refuse to announce a loopback address.
 const ADDRESS: &str = "192.0.2.1";
 const TOKEN: &str = "differential";
@@ -196,6 +198,7 @@ impl Servers {
             "--concurrent-endpoint-syncs=20".to_owned(),
             "--concurrent-service-endpoint-syncs=20".to_owned(),
             "--mirroring-concurrent-service-endpoint-syncs=20".to_owned(),
+            format!("--vmodule={VERBOSE}"),
         ];
         self.run(&format!("{}-{role}", who.name()), &self.kube.clone(), &arguments)
     }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::difference::Families;
 use crate::generate::{BY_MIRRORING, BY_SLICES};
+use crate::log::{AllFailing, failing};
 use crate::operation::{Method, Request};
 use crate::servers::Who;
 
@@ -132,15 +133,10 @@ impl Side {
         changed.map_or(Duration::MAX, |changed| changed.elapsed())
     }
 
-    /// How much its controllers have logged.
-    pub(crate) fn logged(&self) -> usize {
-        fs::metadata(&self.log).map_or(0, |log| usize::try_from(log.len()).unwrap_or(usize::MAX))
-    }
-
-    /// What its controllers have logged since then.
-    pub(crate) fn log_since(&self, then: usize) -> String {
+    /// What upstream said last that it has failed at.
+    pub(crate) fn failing(&self, namespace: &str) -> AllFailing {
         let log = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(log.get(then..).unwrap_or_default()).into_owned()
+        failing(&String::from_utf8_lossy(&log), namespace)
     }
 
     /// Sends a request.

@@ -1,0 +1,121 @@
+//! What upstream's log says of the slices that it could not bring up to date.
+
+use std::collections::BTreeMap;
+
+use crate::generate::{BY_MIRRORING, BY_SLICES};
+
+/// What upstream has failed at. It tries again, but for every sixteenth time, after which it waits for an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Failing {
+    /// How often in a row.
+    pub(crate) tries: usize,
+    /// What was wrong the last time.
+    pub(crate) error: String,
+}
+
+/// By Service and by who keeps the slices.
+pub(crate) type AllFailing = BTreeMap<(String, &'static str), Failing>;
+
+/// The files whose lines are read here, with the verbosity that it takes.
+pub(crate) const VERBOSE: &str = "endpointslice_controller=4,endpointslicemirroring_controller=4";
+
+/// What a controller says after each try, and then if that has failed.
+const SAID: [(&str, &str, [&str; 2]); 2] = [
+    (
+        BY_SLICES,
+        "Finished syncing service endpoint slices",
+        [
+            "Error syncing endpoint slices for service, retrying",
+            "Retry budget exceeded, dropping service out of the queue",
+        ],
+    ),
+    (
+        BY_MIRRORING,
+        "Finished syncing EndpointSlices for Endpoints",
+        [
+            "Error mirroring EndpointSlices for Endpoints, retrying",
+            "Retry budget exceeded, dropping Endpoints out of the queue",
+        ],
+    ),
+];
+
+/// Everything in a namespace of which upstream said last that it has failed.
+pub(crate) fn failing(log: &str, namespace: &str) -> AllFailing {
+    let key = format!("key=\"{namespace}/");
+    let mut all = AllFailing::new();
+    // Tries of which no failure has been told so far.
+    let mut ended = BTreeMap::new();
+    for line in log.lines() {
+        let Some((said, rest)) = line.split_once(&key) else { continue };
+        let Some((service, rest)) = rest.split_once('"') else { continue };
+        for (source, try_ended, try_failed) in SAID {
+            let of = (service.to_owned(), source);
+            if said.contains(try_ended) {
+                if ended.insert(of.clone(), ()).is_some() {
+                    all.remove(&of); // the one before succeeded
+                }
+            } else if try_failed.iter().any(|failed| said.contains(failed)) {
+                ended.remove(&of);
+                let error = rest.split_once("err=").map_or(rest, |(_, error)| error);
+                let failing = all.entry(of).or_default();
+                failing.tries += 1;
+                error.clone_into(&mut failing.error);
+            }
+        }
+    }
+    all.retain(|of, _| !ended.contains_key(of));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(all: &[&str]) -> String {
+        let line = |said: &&str| match *said {
+            "ended" => {
+                "I1 1 a.go:1] \"Finished syncing service endpoint slices\" key=\"n/s\" elapsedTime=\"1ms\"\n"
+            }
+            "stale" => {
+                "I1 1 a.go:1] \"Error syncing endpoint slices for service, retrying\" key=\"n/s\" err=\"stale\"\n"
+            }
+            "node" => {
+                "I1 1 a.go:1] \"Error syncing endpoint slices for service, retrying\" key=\"n/s\" err=\"node\"\n"
+            }
+            "dropped" => {
+                "I1 1 a.go:1] \"Retry budget exceeded, dropping service out of the queue\" key=\"n/s\" err=\"node\"\n"
+            }
+            "mirror" => {
+                "I1 1 b.go:1] \"Error mirroring EndpointSlices for Endpoints, retrying\" key=\"n/s\" err=\"m\"\n"
+            }
+            other => panic!("{other}"),
+        };
+        all.iter().map(line).collect()
+    }
+
+    fn of_slices(all: &[&str]) -> Option<(usize, String)> {
+        let failing = failing(&lines(all), "n").remove(&("s".to_owned(), BY_SLICES));
+        failing.map(|failing| (failing.tries, failing.error))
+    }
+
+    #[test]
+    fn what_failed_is_failing_until_a_try_succeeds() {
+        assert_eq!(of_slices(&["ended"]), None);
+        assert_eq!(of_slices(&["ended", "stale"]), Some((1, "\"stale\"".to_owned())));
+        assert_eq!(of_slices(&["ended", "stale", "ended", "node"]), Some((2, "\"node\"".to_owned())));
+        assert_eq!(of_slices(&["ended", "stale", "ended", "dropped"]), Some((2, "\"node\"".to_owned())));
+        assert_eq!(of_slices(&["ended", "stale", "ended"]), None);
+        assert_eq!(
+            of_slices(&["ended", "stale", "ended", "ended", "stale"]),
+            Some((1, "\"stale\"".to_owned()))
+        );
+    }
+
+    #[test]
+    fn controllers_and_namespaces_are_told_apart() {
+        let log = lines(&["mirror", "ended"]);
+        let failing_in = |namespace: &str| failing(&log, namespace).into_keys().collect::<Vec<_>>();
+        assert_eq!(failing_in("n"), [("s".to_owned(), BY_MIRRORING)]);
+        assert_eq!(failing_in("m"), []);
+    }
+}
