@@ -1,5 +1,6 @@
 //! Each difference that is kept on purpose, made to happen: what upstream writes, and what Portolan does.
 
+mod capacity;
 mod retries;
 
 use std::time::{Duration, Instant};
@@ -424,6 +425,7 @@ pub(crate) fn cases() -> Vec<Case> {
             [published(), vec![show(BY_SLICES, "generateName", "s-", "")]],
         ),
         topology(),
+        capacity::cut_down(),
         retries::late_node(),
         retries::each_other(),
         retries::two_families(),

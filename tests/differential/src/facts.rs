@@ -91,6 +91,16 @@ impl Facts {
         }
         let about = || self.about.iter().filter(|(it, _)| it.service == service && it.source == source);
         match detail {
+            "count" => {
+                let all = about().filter(|(it, _)| it.what != OBJECT).flat_map(|(_, all)| all);
+                let (ready, not_ready): (Vec<_>, Vec<_>) =
+                    all.partition(|details| details.get("ready").is_some_and(|ready| ready == "true"));
+                return format!("{} ready, {} not ready", ready.len(), not_ready.len());
+            }
+            "lowest" => {
+                let addresses = about().filter(|(it, _)| it.what != OBJECT).map(|(it, _)| it.address());
+                return addresses.min().unwrap_or_default().to_owned();
+            }
             "IPv6" => {
                 let family = about().filter(|(it, _)| it.what != OBJECT && it.group.starts_with(detail));
                 let addresses: BTreeSet<_> = family.map(|(it, _)| it.address()).collect();
