@@ -47,8 +47,9 @@ enum Step {
         service: &'static str,
         tries: usize,
     },
-    /// Again and again, until upstream says that it has to try once more with the slices of the Service.
-    UntilFailing(Vec<Request>),
+    /// Now the first and now the second, each all at once, until upstream says that it has to try once more with
+    /// the slices of the Service.
+    UntilFailing([Vec<Request>; 2]),
     /// Both sides say the same, apart from what [`crate::difference::ALLOWED`] allows.
     Agree,
     /// They do, and the difference of that name was allowed.
@@ -126,17 +127,15 @@ async fn failing(pair: &Pair<'_>, service: &str, tries: usize) -> Result<()> {
     }
 }
 
-async fn until_failing(pair: &mut Pair<'_>, requests: &[Request]) -> Result<()> {
-    let fails = |pair: &Pair<'_>| pair.failing().contains_key(&("s".to_owned(), BY_SLICES));
-    for _ in 0..MOST_ROUNDS {
-        for request in requests {
-            make(pair, request).await?;
-        }
+async fn until_failing(pair: &Pair<'_>, requests: &[Vec<Request>; 2]) -> Result<()> {
+    let fails = || pair.failing().contains_key(&("s".to_owned(), BY_SLICES));
+    for requests in requests.iter().cycle().take(MOST_ROUNDS) {
+        pair.at_once(requests).await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        if fails(pair) {
+        if fails() {
             // A slice's event that came before the answer to its write makes it look again, a second later.
             tokio::time::sleep(Duration::from_millis(1500)).await;
-            if fails(pair) {
+            if fails() {
                 return Ok(());
             }
         }

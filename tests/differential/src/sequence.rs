@@ -176,6 +176,18 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
+    /// Sends requests to both sides, all at the same time.
+    pub(crate) async fn at_once(&self, requests: &[Request]) -> Result<()> {
+        let sides = self.sides.iter().flat_map(|side| requests.iter().map(move |request| (side, request)));
+        let all = sides.map(|(side, request)| async move {
+            let path = self.path(&request.target);
+            let answer = side.send(&path, request).await?;
+            ensure!(answer.status < 300, "{} {path}: {}", request.method.http(), answer.body);
+            Ok(())
+        });
+        futures::future::try_join_all(all).await.map(drop)
+    }
+
     fn path(&self, target: &Target) -> String {
         let namespace = &self.namespace;
         match target {

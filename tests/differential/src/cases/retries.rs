@@ -40,15 +40,18 @@ pub(super) fn late_node() -> Case {
     )
 }
 
-/// Services with a pod on a node that is missing use up the retries of all Services; another one's pod then gets
+/// Services with a pod on a node that is missing use up the retries of all Services; another one's pods then get
 /// ready and unready until upstream's cache is behind its own write. It happens with fresh controllers after
 /// those of all other cases, whose retries it would keep waiting.
 pub(super) fn each_other() -> Case {
+    const PODS: [(&str, &str); 3] = [("p1", "10.0.0.1"), ("p2", "10.0.0.2"), ("p3", "10.0.0.3")];
+    let unready = "10.0.0.1=false 10.0.0.2=false 10.0.0.3=false";
+    let all = |is: bool| PODS.iter().map(|(name, _)| ready(name, is)).collect();
     let mut started = vec![node("east"), selecting()];
-    started.extend(pod("p", "10.0.0.1", false));
-    started.push(show(BY_SLICES, "ready", "10.0.0.1=false", "10.0.0.1=false"));
+    started.extend(PODS.iter().flat_map(|(name, ip)| pod(name, ip, false)));
+    started.push(show(BY_SLICES, "ready", unready, unready));
     started.extend((0..FAILING).map(|number| other(&format!("x{number}"), "b")));
-    for step in pod("q", "10.0.0.2", true) {
+    for step in pod("q", "10.0.0.4", true) {
         let Step::Make(request) = step else { continue };
         let body =
             request.body.to_string().replace("NODE", "NODEmissing").replace(r#""app":"a""#, r#""app":"b""#);
@@ -60,7 +63,7 @@ pub(super) fn each_other() -> Case {
     }
     started.extend([
         Step::Failing { service: "x0", tries: EACH },
-        Step::UntilFailing(vec![ready("p", true), ready("p", false)]),
+        Step::UntilFailing([all(true), all(false)]),
         Step::Allow("retries that wait for each other"),
         Step::Touch,
         Step::Agree,
