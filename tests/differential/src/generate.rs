@@ -28,6 +28,7 @@ const PODS: u64 = 8;
 const AFTER: Duration = Duration::from_millis(1500);
 
 const LOSES_SELECTOR: &str = "remove selector";
+const LOSES_ADDRESS: &str = "to ExternalName";
 
 pub(crate) const BY_SLICES: &str = "endpointslice-controller.k8s.io";
 pub(crate) const BY_MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
@@ -74,8 +75,9 @@ pub(crate) fn sequence(seed: u64) -> Vec<Operation> {
     };
     let mut operations = vec![generator.first_nodes()];
     while operations.len() < LENGTH {
-        // What is left of the endpoints then is looked at before it changes.
-        let lost = operations.last().is_some_and(|last| last.kind == LOSES_SELECTOR);
+        // What is left of the endpoints then is looked at before it changes: a pod's change right behind it may be
+        // seen before it.
+        let lost = operations.last().is_some_and(|last| matches!(last.kind, LOSES_SELECTOR | LOSES_ADDRESS));
         let next = generator.next();
         operations.push(Operation { from_still: lost || next.from_still, ..next });
     }

@@ -34,8 +34,8 @@ use crate::side::Side;
 
 /// Namespaces with a sequence at the same time.
 const AT_ONCE: u64 = 64;
-/// Of so many quiet points upstream may still fail at something at one. More would mean that what is compared
-/// is not what both sides come to, but what upstream's retries leave behind.
+/// Of so many quiet points upstream may still fail at something at one; it does at one of some three hundred.
+/// More would mean that not what both sides come to is compared, but what upstream's retries leave behind.
 const FAILING_IS_ONE_OF: u64 = 50;
 /// After so many failures the run ends.
 const ENOUGH: usize = 5;

@@ -20,8 +20,7 @@ fn ready(pod: &str, ready: bool) -> Request {
     patch(&format!("pods/{pod}/status"), json!({"status": {"conditions": [condition]}}))
 }
 
-/// The node comes after upstream's seventh try, before it has been waiting for as long as a step may take: the
-/// eighth is due after 64 seconds.
+/// The node comes right after upstream's seventh try. The eighth is due 64 seconds later; no step takes so long.
 pub(super) fn late_node() -> Case {
     let mut steps = vec![selecting()];
     steps.extend(pod("p", "10.0.0.1", true));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{APPS, Generator, LOSES_SELECTOR, SERVICES, Service};
+use super::{APPS, Generator, LOSES_ADDRESS, LOSES_SELECTOR, SERVICES, Service};
 use crate::operation::{Method, Operation, Request, Target};
 
 impl Generator {
@@ -148,7 +148,7 @@ impl Generator {
                 self.services.insert(name, Service { selector, external: true });
                 let spec = json!({"type": "ExternalName", "externalName": "example.com", "clusterIP": null,
                     "clusterIPs": null, "ipFamilies": null, "ipFamilyPolicy": null});
-                ("to ExternalName", json!({"spec": spec}))
+                (LOSES_ADDRESS, json!({"spec": spec}))
             }
             _ => ("change type", json!({"spec": {"type": self.pick(&["ClusterIP", "NodePort"])}})),
         };
