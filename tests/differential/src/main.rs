@@ -34,7 +34,7 @@ use crate::side::Side;
 
 /// Namespaces with a sequence at the same time.
 const AT_ONCE: u64 = 64;
-/// Of so many quiet points upstream may still fail at something at one; it does at one of some three hundred.
+/// Of so many quiet points upstream may still fail at something at one; it does at one of 150 to 300.
 /// More would mean that not what both sides come to is compared, but what upstream's retries leave behind.
 const FAILING_IS_ONE_OF: u64 = 50;
 /// After so many failures the run ends.
