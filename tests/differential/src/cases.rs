@@ -317,7 +317,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "Endpoints that somebody edits",
-            "Endpoints that somebody edits are put right at once;",
+            "Endpoints that somebody edits are put right within about a second;",
             [
                 published(),
                 vec![
