@@ -151,6 +151,12 @@ impl Simulator {
         self.lock().faults = faults;
     }
 
+    /// Answers 403 to writes whose path contains `part`, as a quota or a policy of an administrator would, until
+    /// this is changed again.
+    pub fn deny(&self, part: Option<&'static str>) {
+        self.lock().denied = part;
+    }
+
     /// The writes so far, in the order in which they reached the API.
     pub fn writes<T>(&self, look: impl FnOnce(&[Write]) -> T) -> T {
         look(&self.lock().writes)
@@ -249,7 +255,11 @@ impl Simulator {
         let writes = *request.method() != Method::GET;
         let entry = writes.then(|| Write::new(&request, self.number(), sent, late));
         let before = self.api.read(crate::Store::version);
-        let response = self.router.clone().oneshot(request.map(Body::from)).await?;
+        let denial = entry.as_ref().and_then(|entry| self.lock().denial(&entry.path));
+        let response = match denial {
+            Some(failure) => crate::http::failure(&failure),
+            None => self.router.clone().oneshot(request.map(Body::from)).await?,
+        };
         let Some(mut entry) = entry else { return Ok((response, None)) };
         entry.code = response.status().as_u16();
         entry.changed = self.api.read(crate::Store::version) != before;

@@ -12,5 +12,6 @@ mod observed;
 mod reference;
 mod replica;
 mod world;
+mod writes;
 
 pub use world::{Finding, Report, World, simulate};

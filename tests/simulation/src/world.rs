@@ -9,7 +9,7 @@ use portolan_api::{Api, Config, Kind, Random, WriteOptions};
 use tokio::time::{Instant, sleep};
 
 use crate::replica::Replica;
-use crate::{change, leadership, observed};
+use crate::{change, leadership, observed, writes};
 
 /// How often all is left alone in a run.
 const CALMS: usize = 2;
@@ -29,6 +29,18 @@ const DEAD_WATCH: Duration = Duration::from_secs(340);
 const UNDER_WAY: Duration = Duration::from_secs(40);
 /// How long nothing may be written after that: mostly, and sometimes.
 const SILENCE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(900)];
+
+/// How often a process may write over what it has not seen for a Service in a calm: as many of its objects as can
+/// have changed unseen when the calm begins.
+const MOST_UNSEEN: usize = 6;
+/// Where nobody may write Endpoints and EndpointSlices, now and then.
+const POLICY: &str = "/namespaces/default/endpoint";
+/// Longer than it takes another process to lead, and then its pauses between tries to be as long as they get
+/// (15 to 30 s).
+const PAUSES_GROW: Duration = Duration::from_secs(90);
+/// How long a process is watched as it tries what is denied, and how often it may.
+const DENIED: Duration = Duration::from_secs(300);
+const MOST_REPEATED: usize = 21;
 
 /// How a run's processes share the work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,9 +162,17 @@ impl World {
                 self.faults.watch_stalled = 0;
             }
             self.simulator.set(self.faults);
+            let denied = calm > 0 && self.random.chance(300);
+            if denied {
+                self.tell("a policy denies endpoints in the namespace default");
+                self.simulator.deny(Some(POLICY));
+            }
             let enough = self.changes + CHANGES;
             while self.changes < enough || storm && self.simulator.tally().total() < FAULTS {
                 self.step().await;
+            }
+            if denied {
+                self.denied().await?;
             }
             self.calm().await?;
         }
@@ -254,13 +274,34 @@ impl World {
     async fn calm(&mut self) -> Result<(), Finding> {
         self.simulator.set(quiet());
         self.tell("all is left alone");
+        let begun = self.written();
+        let wrong = self.come_to_rest().await;
+        self.judge(wrong)?;
+        let rest = self.written();
+        sleep(SILENCE[usize::from(self.random.chance(100))]).await;
+        // Of two that write at the same time, one is refused, as often as both have the same to write.
+        let alone = self.leading != Leading::Rivals;
+        let wrong = self.simulator.writes(|writes| {
+            let mut wrong = writes::careless(&writes[self.seen..]);
+            wrong.extend(writes::needless(&writes[rest..], alone));
+            if alone {
+                wrong.extend(writes::unseen_too_often(&writes[begun..], MOST_UNSEEN));
+            }
+            wrong
+        });
+        self.seen = self.written();
+        self.judge(wrong)
+    }
+
+    /// Waits until the API holds what it should and nothing is written any more. Returns what is wrong when that
+    /// takes too long.
+    async fn come_to_rest(&mut self) -> Vec<String> {
         let end = Instant::now() + CALM;
         let stalled = self.simulator.tally().of(Fault::WatchStalled);
         let seeing = Instant::now() + if stalled > self.stalled { DEAD_WATCH } else { Duration::ZERO };
         self.stalled = stalled;
         let mut pause = UNDER_WAY;
-        let mut wrong = Vec::new();
-        while Instant::now() < end {
+        loop {
             sleep(pause).await;
             // Some die of what happened to them before the calm.
             self.bury();
@@ -268,50 +309,48 @@ impl World {
                 self.start_replica();
             }
             self.api.collect();
-            if Instant::now() < seeing || self.last_write().is_some_and(|at| at.elapsed() < REST) {
+            let over = Instant::now() >= end;
+            let writing = self.last_write().is_some_and(|at| at.elapsed() < REST);
+            if !over && (Instant::now() < seeing || writing) {
                 continue;
             }
-            wrong = self.api.read(observed::differences);
-            if wrong.is_empty() {
-                break;
+            let mut wrong = self.api.read(observed::differences);
+            if writing {
+                wrong.push(format!("something is still written after {CALM:?}"));
+            }
+            if over || wrong.is_empty() {
+                return wrong;
             }
             pause = pause * 3 / 2;
         }
-        self.judge(wrong)?;
-        let before = self.simulator.writes(<[Write]>::len);
-        sleep(SILENCE[usize::from(self.random.chance(100))]).await;
-        let wrong = self.simulator.writes(|writes| {
-            let idle = |write: &&Write| write.succeeded() && !write.changed;
-            let ours = |from: usize| writes[from..].iter().filter(|write| concerns(write));
-            let blind = ours(self.seen).filter(|write| write.is_blind());
-            let idle = ours(self.seen).filter(idle).map(|write| told("a write that changes nothing", write));
-            // A write that is refused, because its author was the last to learn of something, changes nothing.
-            let changed = ours(before).filter(|write| write.changed);
-            let needless = changed.map(|write| told("written although nothing changed", write));
-            blind.map(|write| told("a blind write", write)).chain(idle).chain(needless).collect()
-        });
-        self.seen = self.simulator.writes(<[Write]>::len);
+    }
+
+    /// Leaves the cluster alone while a policy refuses what the controllers write in a namespace.
+    async fn denied(&mut self) -> Result<(), Finding> {
+        self.simulator.set(quiet());
+        self.tell("all is left alone but for what is denied");
+        sleep(PAUSES_GROW).await;
+        let begun = self.written();
+        sleep(DENIED).await;
+        let wrong =
+            self.simulator.writes(|writes| writes::repeated_too_often(&writes[begun..], MOST_REPEATED));
+        self.simulator.deny(None);
         self.judge(wrong)
+    }
+
+    /// How many writes there were.
+    fn written(&self) -> usize {
+        self.simulator.writes(<[Write]>::len)
     }
 
     /// When something was written last.
     fn last_write(&self) -> Option<Instant> {
         self.simulator
-            .writes(|writes| writes.iter().rev().find(|write| concerns(write)).map(|write| write.at))
+            .writes(|writes| writes.iter().rev().find(|write| writes::concerns(write)).map(|write| write.at))
     }
 }
 
 /// No failures, but requests take time.
 fn quiet() -> Faults {
     Faults { latency: Duration::from_millis(20), ..Faults::default() }
-}
-
-/// Whether a write is one of the controllers' own. Events are only ever added to, and Leases have their own
-/// rules.
-fn concerns(write: &Write) -> bool {
-    !write.path.contains("/events") && write.holder().is_none()
-}
-
-fn told(what: &str, write: &Write) -> String {
-    format!("{what}: {} {} {}", write.method, write.path, write.body)
 }

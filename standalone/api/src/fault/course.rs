@@ -15,6 +15,8 @@ pub(super) struct Shared {
     pub(super) writes: Vec<Write>,
     pub(super) tally: Tally,
     pub(super) clients: u64,
+    /// Writes whose path contains this are denied.
+    pub(super) denied: Option<&'static str>,
     /// Who held a Lease last.
     holder: String,
 }
@@ -62,7 +64,7 @@ impl Fate {
 impl Shared {
     pub(super) fn new(faults: Faults, random: Random) -> Self {
         let (tally, writes) = (Tally::default(), Vec::new());
-        Self { faults, random, writes, tally, clients: 0, holder: String::new() }
+        Self { faults, random, writes, tally, clients: 0, denied: None, holder: String::new() }
     }
 
     /// Draws what happens to a request.
@@ -114,6 +116,13 @@ impl Shared {
         } else {
             Fate::Served
         }
+    }
+
+    /// The answer to a write that nobody may make now.
+    pub(super) fn denial(&mut self, path: &str) -> Option<Failure> {
+        self.denied.filter(|part| path.contains(part))?;
+        self.tally.count(Fault::Denied);
+        Some(Failure::forbidden(Kind::EndpointSlice, "simulated", "denied by a policy"))
     }
 
     pub(super) fn stale(&mut self, api: &Api, path: &str) -> Option<Vec<Bytes>> {

@@ -24,6 +24,8 @@ pub enum Fault {
     GoneMidStream,
     /// 409 to a change that nothing stood against.
     Conflict,
+    /// 403 to a write, as a policy would.
+    Denied,
     /// 429 with `Retry-After`.
     TooMany,
     /// 500 or 503 to a request that had no effect.
@@ -48,7 +50,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::WatchDropped,
         Self::WatchDuplicated,
         Self::WatchDelayed,
@@ -58,6 +60,7 @@ impl Fault {
         Self::GoneAtOpen,
         Self::GoneMidStream,
         Self::Conflict,
+        Self::Denied,
         Self::TooMany,
         Self::ErrorBefore,
         Self::ErrorAfter,
@@ -82,6 +85,7 @@ impl Fault {
             Self::GoneAtOpen => "410 at open",
             Self::GoneMidStream => "410 mid-stream",
             Self::Conflict => "409",
+            Self::Denied => "403",
             Self::TooMany => "429",
             Self::ErrorBefore => "5xx before the effect",
             Self::ErrorAfter => "5xx after the effect",
