@@ -13,6 +13,11 @@ const APPS: [&str; 3] = ["a", "b", "c"];
 const NODES: [&str; 3] = ["node0", "node1", "node2"];
 const ZONES: [&str; 3] = ["east", "west", "north"];
 const PODS: u64 = 12;
+const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+const APP_PROTOCOLS: [&str; 2] = ["http", "kubernetes.io/h2c"];
+/// Two ways to ask for hints by CPU; of both, the second counts.
+const TOPOLOGY: [&str; 2] =
+    ["service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"];
 
 type Outcome = Result<Arc<Value>, Failure>;
 
@@ -52,6 +57,11 @@ impl Change<'_> {
         self.random.pick(choices).copied().unwrap_or_default()
     }
 
+    /// One of `choices`, or null.
+    fn perhaps(&mut self, choices: &[&str]) -> Value {
+        if self.random.chance(300) { Value::Null } else { self.pick(choices).into() }
+    }
+
     fn namespace_name(&mut self) -> &'static str {
         if self.random.chance(800) { NAMESPACES[0] } else { NAMESPACES[1] }
     }
@@ -78,6 +88,9 @@ impl Change<'_> {
         if self.random.chance(300) {
             ports.push(json!({"name": "p1", "port": 81, "protocol": "UDP", "targetPort": "http"}));
         }
+        if self.random.chance(250) {
+            ports[0]["appProtocol"] = self.pick(&APP_PROTOCOLS).into();
+        }
         let mut spec = json!({"ports": ports, "publishNotReadyAddresses": self.random.chance(200)});
         if self.random.chance(850) {
             spec["selector"] = json!({"app": self.pick(&APPS)});
@@ -101,19 +114,28 @@ impl Change<'_> {
         } else if self.random.chance(100) {
             spec["ipFamilies"] = json!(["IPv6"]);
         }
+        if self.random.chance(300) {
+            spec["trafficDistribution"] = self.pick(&DISTRIBUTIONS).into();
+        }
+        let mut annotations = json!({});
+        if self.random.chance(200) {
+            annotations[self.pick(&TOPOLOGY)] = "Auto".into();
+        }
         let mut labels = if self.random.chance(300) { json!({"team": "x"}) } else { json!({}) };
         if self.random.chance(100) {
             // A mark that only the controllers give, where it is right.
             labels["service.kubernetes.io/headless"] = "".into();
         }
-        let object = json!({"metadata": {"name": name, "labels": labels}, "spec": spec});
+        let object = json!({
+            "metadata": {"name": name, "labels": labels, "annotations": annotations}, "spec": spec,
+        });
         let made = self.store.create(Kind::Service, namespace, object, &self.options);
         told("creates service", namespace, name, made)
     }
 
     fn update_service(&mut self) -> String {
         let Some((name, service)) = self.one_of(Kind::Service) else { return String::new() };
-        let patch = match self.random.below(8) {
+        let patch = match self.random.below(11) {
             0 | 6 => json!({"spec": {"selector": {"app": self.pick(&APPS)}}}),
             7 => json!({"spec": {"selector": null}}),
             1 => json!({"spec": {"ports": self.spec()["ports"]}}),
@@ -122,6 +144,11 @@ impl Change<'_> {
             }
             3 => json!({"metadata": {"labels": {"team": self.pick(&["x", "y"])}}}),
             4 => json!({"metadata": {"annotations": {"note": self.pick(&["x", "y"])}}}),
+            8 => json!({"spec": {"trafficDistribution": self.perhaps(&DISTRIBUTIONS)}}),
+            9 => {
+                let mode = self.perhaps(&["Auto", "Disabled"]);
+                json!({"metadata": {"annotations": {self.pick(&TOPOLOGY): mode}}})
+            }
             _ if service["spec"]["clusterIP"] == "None" => json!({}),
             _ => {
                 let dual = service["spec"]["ipFamilyPolicy"] == "PreferDualStack";
@@ -241,33 +268,62 @@ impl Change<'_> {
 
     fn node(&mut self) -> String {
         let name = Name::new("", self.pick(&NODES));
-        let zone = self.pick(&ZONES);
-        let labels =
-            json!({"metadata": {"name": *name.name, "labels": {"topology.kubernetes.io/zone": zone}}});
         if self.store.get(Kind::Node, &name).is_err() {
-            let made = self.store.create(Kind::Node, "", labels, &self.options);
+            let zone = self.pick(&ZONES);
+            let object =
+                json!({"metadata": {"name": *name.name, "labels": {"topology.kubernetes.io/zone": zone}}});
+            let made = self.store.create(Kind::Node, "", object, &self.options);
+            let status = self.node_status();
+            // Most kubelets tell their state at once.
+            if made.is_ok() && self.random.chance(900) {
+                let _ = self.merge(Kind::Node, &name, Part::Status, status);
+            }
             return told("creates node", "", &name.name, made);
         }
-        if self.random.chance(300) {
-            let deleted = self.store.delete(Kind::Node, &name, &DeleteOptions::default(), &self.options);
-            return format!("deletes node {name}: {}", deleted.is_ok());
-        }
-        let patched = self.merge(Kind::Node, &name, Part::Main, labels);
-        told("moves node", "", &name.name, patched)
+        let (what, part, patch) = match self.random.below(10) {
+            0..3 => {
+                let deleted = self.store.delete(Kind::Node, &name, &DeleteOptions::default(), &self.options);
+                return format!("deletes node {name}: {}", deleted.is_ok());
+            }
+            3..7 => {
+                let zone = if self.random.chance(100) { Value::Null } else { self.pick(&ZONES).into() };
+                let labels = json!({"topology.kubernetes.io/zone": zone});
+                ("moves node", Part::Main, json!({"metadata": {"labels": labels}}))
+            }
+            7 => {
+                let role = self.perhaps(&[""]);
+                let labels = json!({"node-role.kubernetes.io/control-plane": role});
+                ("gives a role to node", Part::Main, json!({"metadata": {"labels": labels}}))
+            }
+            _ => ("changes the state of node", Part::Status, self.node_status()),
+        };
+        let what = format!("{what} ({patch})");
+        let patched = self.merge(Kind::Node, &name, part, patch);
+        told(&what, "", &name.name, patched)
+    }
+
+    fn node_status(&mut self) -> Value {
+        let ready = if self.random.chance(900) { "True" } else { "False" };
+        let cpu = self.pick(&["1500m", "2", "4"]);
+        json!({"status": {"conditions": [self.condition(ready)], "allocatable": {"cpu": cpu}}})
     }
 
     /// Somebody edits or deletes what the controllers keep.
     fn meddle(&mut self) -> String {
         let kind = if self.random.chance(600) { Kind::EndpointSlice } else { Kind::Endpoints };
-        let Some((name, _)) = self.one_of(kind) else { return String::new() };
+        let Some((name, object)) = self.one_of(kind) else { return String::new() };
         let noun = kind.facts().singular;
         if self.random.chance(500) {
             let deleted = self.store.delete(kind, &name, &DeleteOptions::default(), &self.options);
             return format!("somebody deletes {noun} {name}: {}", deleted.is_ok());
         }
-        let patch = match (kind, self.random.chance(300)) {
-            (_, true) => json!({"metadata": {"labels": {"team": "nobody"}}}),
+        let patch = match (kind, self.random.below(4)) {
+            (_, 0) => json!({"metadata": {"labels": {"team": "nobody"}}}),
+            (Kind::EndpointSlice, 1) => json!({"endpoints": without_hints(&object)}),
             (Kind::EndpointSlice, _) => json!({"endpoints": []}),
+            (_, 1) => {
+                json!({"metadata": {"annotations": {"endpoints.kubernetes.io/over-capacity": "truncated"}}})
+            }
             _ => json!({"subsets": [{"addresses": [{"ip": "10.9.9.9"}], "ports": [{"port": 1}]}]}),
         };
         let patched = self.merge(kind, &name, Part::Main, patch);
@@ -317,8 +373,9 @@ impl Change<'_> {
             let ip = if four { format!("10.8.0.{}", number + 1) } else { format!("fd08::{:x}", number + 1) };
             lists[usize::from(self.random.chance(200))].push(json!({"ip": ip}));
         }
-        let ports = match self.random.below(3) {
+        let ports = match self.random.below(4) {
             0 => json!([{"port": 80}]),
+            3 => json!([{"name": "p0", "port": 80, "appProtocol": self.pick(&APP_PROTOCOLS)}]),
             1 => json!([{"name": "p0", "port": 80}, {"name": "p1", "port": 81, "protocol": "UDP"}]),
             _ => json!([{"name": "p0", "port": 80 + self.random.below(2)}]),
         };
@@ -363,6 +420,14 @@ impl Change<'_> {
             }
         }
     }
+}
+
+fn without_hints(slice: &Value) -> Value {
+    let mut endpoints = slice["endpoints"].clone();
+    for endpoint in endpoints.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        endpoint.remove("hints");
+    }
+    endpoints
 }
 
 fn split(ports: &Value) -> (Vec<Value>, Vec<Value>) {

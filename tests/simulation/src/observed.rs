@@ -6,13 +6,17 @@ use std::net::IpAddr;
 use portolan_api::{Kind, Name, Store};
 use serde_json::Value;
 
-use crate::reference::{Address, Endpoint, Port, Wanted, list, map, mirrored, text, wanted};
+use crate::reference::hints::{Hints, Mode, divided_wrongly};
+use crate::reference::{Address, Endpoint, Port, Wanted, list, map, mirrored, port, text, wanted};
 
 const SERVICE: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+/// Addresses of Endpoints that are whole.
+const MOST_ADDRESSES: usize = 1000;
 /// Endpoints of a slice, and of one that mirrors.
 const MOST_ENDPOINTS: usize = 100;
 const MOST_MIRRORED: usize = 1000;
@@ -45,6 +49,7 @@ fn slices(store: &Store, name: &Name, manager: &str, wanted: &Wanted, found: &mu
     // An empty slice beside others does no harm and is left, as upstream does: the placeholder, where pods
     // resolve to no port as it does, or one that somebody else emptied.
     let mut families = BTreeSet::new();
+    let mut hinted: BTreeMap<String, Vec<(Endpoint, Hints)>> = BTreeMap::new();
     for slice in ours {
         let at = format!("slice {} of {name}", text(slice, "/metadata/name"));
         let family = text(slice, "/addressType");
@@ -68,8 +73,9 @@ fn slices(store: &Store, name: &Name, manager: &str, wanted: &Wanted, found: &mu
             found.push(format!("{at} has annotations {annotations:?}, not {:?}", wanted.annotations));
         }
         let ports: BTreeSet<Port> = list(slice, "/ports").iter().map(port).collect();
-        for endpoint in endpoints {
-            let endpoint = self::endpoint(&family, &ports, endpoint);
+        for stored in endpoints {
+            let endpoint = endpoint(&family, &ports, stored, wanted.mode);
+            hinted.entry(family.clone()).or_default().push((endpoint.clone(), Hints::of(stored)));
             if !seen.insert(endpoint.clone()) {
                 found.push(format!("{at} has an endpoint for a second time: {endpoint:?}"));
             }
@@ -81,29 +87,31 @@ fn slices(store: &Store, name: &Name, manager: &str, wanted: &Wanted, found: &mu
     for endpoint in seen.difference(&wanted.endpoints) {
         found.push(format!("slices of {name} should not have {endpoint:?}"));
     }
+    for (family, endpoints) in hinted.iter().filter(|_| wanted.mode == Mode::ByCpu) {
+        let wrong = divided_wrongly(store, endpoints);
+        found.extend(wrong.map(|wrong| format!("hints of {name}, {family}: {wrong}")));
+    }
     if families != wanted.families {
         found.push(format!("slices of {name} have families {families:?}, not {:?}", wanted.families));
     }
 }
 
-fn port(port: &Value) -> Port {
-    (text(port, "/name"), text(port, "/protocol"), port["port"].as_i64().unwrap_or(0))
-}
-
-fn endpoint(family: &str, ports: &BTreeSet<Port>, endpoint: &Value) -> Endpoint {
+fn endpoint(family: &str, ports: &BTreeSet<Port>, endpoint: &Value, mode: Mode) -> Endpoint {
     let condition = |name: &str| endpoint["conditions"][name] == true;
     let addresses: BTreeSet<IpAddr> =
         list(endpoint, "/addresses").iter().filter_map(|address| text(address, "").parse().ok()).collect();
+    let ready = condition("ready");
     Endpoint {
         family: family.to_owned(),
         ports: ports.clone(),
         addresses,
-        ready: condition("ready"),
+        ready,
         serving: condition("serving"),
         terminating: condition("terminating"),
         hostname: text(endpoint, "/hostname"),
         node: text(endpoint, "/nodeName"),
         zone: text(endpoint, "/zone"),
+        hints: if mode.decides(ready) { Hints::of(endpoint) } else { Hints::default() },
         pod: text(endpoint, "/targetRef/uid"),
     }
 }
@@ -139,6 +147,10 @@ fn endpoints(store: &Store, name: &Name, wanted: &Wanted, found: &mut Vec<String
     for address in seen.difference(&wanted.addresses) {
         found.push(format!("Endpoints {name} should not have {address:?}"));
     }
+    let whole = wanted.addresses.len() <= MOST_ADDRESSES;
+    if whole && map(&object, "/metadata/annotations").contains_key(OVER_CAPACITY) {
+        found.push(format!("Endpoints {name} are said to be cut down"));
+    }
     let mut labels = map(&object, "/metadata/labels");
     if labels.remove(ENDPOINTS_MANAGED_BY).as_deref() != Some("endpoint-controller")
         || labels != wanted.labels
@@ -166,7 +178,8 @@ fn leftovers(store: &Store, found: &mut Vec<String>) {
     }
 }
 
-/// Mirrored slices are nowhere else, and slices of a time with a selector are not beside them.
+/// Mirrored slices are nowhere else, and slices of a time with a selector are not beside them, unless these may
+/// have endpoints for which the Endpoints had no room.
 fn beside_mirrored(store: &Store, mirrored: &BTreeMap<Name, Wanted>, found: &mut Vec<String>) {
     for (name, slice) in store.iter(Kind::EndpointSlice) {
         let labels = map(slice, "/metadata/labels");
@@ -177,7 +190,10 @@ fn beside_mirrored(store: &Store, mirrored: &BTreeMap<Name, Wanted>, found: &mut
                 found.push(format!("slice {name} mirrors what is not to be mirrored"));
             }
             Some(MANAGER)
-                if wanted.is_some_and(|wanted| wanted.families.contains(&text(slice, "/addressType"))) =>
+                if wanted.is_some_and(|wanted| {
+                    let cut = wanted.annotations.iter().any(|all| all.contains_key(OVER_CAPACITY));
+                    !cut && wanted.families.contains(&text(slice, "/addressType"))
+                }) =>
             {
                 found.push(format!("slice {name} stays beside mirrored ones"));
             }

@@ -1,6 +1,7 @@
 //! What Endpoints and EndpointSlices should say, worked out slowly from the objects as JSON. It shares no
 //! code with the controllers; its rules are those of `research/controllers.md` 1.1 and 1.2.
 
+pub(crate) mod hints;
 pub(crate) mod mirrored;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +10,13 @@ use std::net::IpAddr;
 use portolan_api::{Kind, Name, Store};
 use serde_json::Value;
 
+use hints::{Hints, Mode};
+
 /// The mark of a headless Service, on what is made for it.
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
-/// A port, as name, protocol and number.
-pub(crate) type Port = (String, String, i64);
+/// A port, as name, protocol, number and application protocol.
+pub(crate) type Port = (String, String, i64, String);
 
 /// An endpoint of a slice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +30,8 @@ pub(crate) struct Endpoint {
     pub(crate) hostname: String,
     pub(crate) node: String,
     pub(crate) zone: String,
+    /// Where they are decided.
+    pub(crate) hints: Hints,
     pub(crate) pod: String,
 }
 
@@ -49,6 +54,7 @@ pub(crate) struct Wanted {
     /// Of slices, if these and no others are wanted.
     pub(crate) annotations: Option<BTreeMap<String, String>>,
     pub(crate) families: BTreeSet<String>,
+    pub(crate) mode: Mode,
     pub(crate) endpoints: BTreeSet<Endpoint>,
     pub(crate) addresses: BTreeSet<Address>,
 }
@@ -66,6 +72,16 @@ pub(crate) fn map(object: &Value, pointer: &str) -> BTreeMap<String, String> {
     map.map(|(key, value)| (key.clone(), value.as_str().unwrap_or("").to_owned())).collect()
 }
 
+/// A port of an object that is stored.
+pub(crate) fn port(port: &Value) -> Port {
+    (
+        text(port, "/name"),
+        text(port, "/protocol"),
+        port["port"].as_i64().unwrap_or(0),
+        text(port, "/appProtocol"),
+    )
+}
+
 /// What there should be for each Service whose endpoints are the controllers' business.
 pub(crate) fn wanted(store: &Store) -> BTreeMap<Name, Wanted> {
     let managed = store.iter(Kind::Service).filter(|(_, service)| {
@@ -81,6 +97,7 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
         uid: text(service, "/metadata/uid"),
         labels: map(service, "/metadata/labels"),
         families: families.iter().cloned().collect(),
+        mode: Mode::of(service),
         ..Wanted::default()
     };
     let headless = text(service, "/spec/clusterIP") == "None";
@@ -119,16 +136,19 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
             let zone = node
                 .as_ref()
                 .and_then(|node| map(node, "/metadata/labels").remove("topology.kubernetes.io/zone"));
+            let zone = zone.unwrap_or_default();
+            let ready = all || serving && !terminating;
             wanted.endpoints.insert(Endpoint {
                 family: family.clone(),
                 ports: ports.iter().cloned().collect(),
                 addresses,
-                ready: all || serving && !terminating,
+                ready,
                 serving,
                 terminating,
                 hostname: hostname.clone(),
                 node: node_name.clone(),
-                zone: zone.unwrap_or_default(),
+                hints: wanted.mode.hints(ready, &zone, &node_name),
+                zone,
                 pod: uid.clone(),
             });
         }
@@ -174,7 +194,8 @@ fn ports(service: &Service, pod: &Value) -> Vec<Port> {
             }
             number => number.as_i64(),
         };
-        ports.extend(number.map(|number| (text(port, "/name"), protocol, number)));
+        ports
+            .extend(number.map(|number| (text(port, "/name"), protocol, number, text(port, "/appProtocol"))));
     }
     ports
 }

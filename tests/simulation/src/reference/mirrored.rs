@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use portolan_api::{Kind, Name, Store};
 use serde_json::Value;
 
-use super::{Endpoint, Port, Wanted, list, map, text};
+use super::hints::Hints;
+use super::{Endpoint, Port, Wanted, list, map, port, text};
 
 /// Annotations that are not repeated.
 const OWN: [&str; 2] =
@@ -49,8 +50,6 @@ fn groups(object: &Value) -> Vec<(BTreeSet<Port>, BTreeSet<Entry>)> {
     let mut by_port: BTreeMap<Option<Port>, Vec<Entry>> = BTreeMap::new();
     for subset in list(object, "/subsets") {
         let ports = list(subset, "/ports").iter();
-        let port =
-            |port: &Value| (text(port, "/name"), text(port, "/protocol"), port["port"].as_i64().unwrap_or(0));
         let mut ports: Vec<_> = ports.map(|value| Some(port(value))).collect();
         if ports.is_empty() {
             ports.push(None);
@@ -106,6 +105,7 @@ fn slice(ports: &BTreeSet<Port>, entries: &BTreeSet<Entry>) -> Vec<Endpoint> {
         hostname: hostname.clone(),
         node: node.clone(),
         zone: String::new(),
+        hints: Hints::default(),
         pod: pod.clone(),
     };
     entries.iter().map(endpoint).collect()
