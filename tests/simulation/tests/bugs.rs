@@ -23,7 +23,7 @@ pub fn bug(name: &str) -> bool {
 const SWITCH_GOES_TO: &str = "core/src/lib.rs";
 /// Seeds within which each is found.
 const SEEDS: &str = "2000";
-const FEWEST: usize = 15;
+const FEWEST: usize = 20;
 
 struct Bug {
     name: String,
