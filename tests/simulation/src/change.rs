@@ -32,8 +32,8 @@ pub(crate) fn make(store: &mut Store, random: &mut Random, now: Timestamp) -> St
         50..62 => change.flip_readiness(),
         62..68 => change.endpoints(),
         68..74 => change.relabel_pod(),
-        74..84 => change.end_pod(),
-        84..90 => change.node(),
+        74..81 => change.end_pod(),
+        81..90 => change.node(),
         90..97 => change.meddle(),
         // Rare: it costs as much as a hundred other changes.
         97 if change.random.chance(300) => change.burst(),
@@ -43,6 +43,14 @@ pub(crate) fn make(store: &mut Store, random: &mut Random, now: Timestamp) -> St
             "compacts the history".to_owned()
         }
         _ => change.flip_readiness(),
+    }
+}
+
+/// Nodes that are there from the beginning.
+pub(crate) fn nodes(store: &mut Store, random: &mut Random, now: Timestamp) {
+    let mut change = Change { store, random, options: WriteOptions::at(now) };
+    for name in NODES {
+        change.create_node(name);
     }
 }
 
@@ -118,7 +126,7 @@ impl Change<'_> {
             spec["trafficDistribution"] = self.pick(&DISTRIBUTIONS).into();
         }
         let mut annotations = json!({});
-        if self.random.chance(200) {
+        if self.random.chance(300) {
             annotations[self.pick(&TOPOLOGY)] = "Auto".into();
         }
         let mut labels = if self.random.chance(300) { json!({"team": "x"}) } else { json!({}) };
@@ -269,16 +277,7 @@ impl Change<'_> {
     fn node(&mut self) -> String {
         let name = Name::new("", self.pick(&NODES));
         if self.store.get(Kind::Node, &name).is_err() {
-            let zone = self.pick(&ZONES);
-            let object =
-                json!({"metadata": {"name": *name.name, "labels": {"topology.kubernetes.io/zone": zone}}});
-            let made = self.store.create(Kind::Node, "", object, &self.options);
-            let status = self.node_status();
-            // Most kubelets tell their state at once.
-            if made.is_ok() && self.random.chance(900) {
-                let _ = self.merge(Kind::Node, &name, Part::Status, status);
-            }
-            return told("creates node", "", &name.name, made);
+            return self.create_node(&name.name);
         }
         let (what, part, patch) = match self.random.below(10) {
             0..3 => {
@@ -300,6 +299,19 @@ impl Change<'_> {
         let what = format!("{what} ({patch})");
         let patched = self.merge(Kind::Node, &name, part, patch);
         told(&what, "", &name.name, patched)
+    }
+
+    fn create_node(&mut self, node: &str) -> String {
+        let (name, zone) = (Name::new("", node), self.pick(&ZONES));
+        let object = json!({"metadata": {"name": node, "labels": {"topology.kubernetes.io/zone": zone}}});
+        let made = self.store.create(Kind::Node, "", object, &self.options);
+        // Most kubelets tell their state at once.
+        if made.is_ok() && self.random.chance(900) {
+            let status = self.node_status();
+            let told_state = self.merge(Kind::Node, &name, Part::Status, status);
+            return told("creates node with its state", "", node, told_state);
+        }
+        told("creates node", "", node, made)
     }
 
     fn node_status(&mut self) -> Value {

@@ -114,7 +114,7 @@ pub fn simulate(seed: u64) -> Result<Report, Finding> {
 }
 
 impl World {
-    /// A cluster of two families, without nodes, pods or Services.
+    /// A cluster of two families, without pods or Services, and mostly with nodes.
     pub fn new(seed: u64) -> Self {
         let (began, start) = (Instant::now(), Timestamp::from_second(1_767_225_600).unwrap_or_default());
         let clock = move || start + began.elapsed();
@@ -127,6 +127,9 @@ impl World {
             store.create(Kind::Namespace, "", object, &WriteOptions::at(now)).expect("a first namespace n1")
         });
         let mut random = Random::new(seed);
+        if random.chance(700) {
+            api.write(|store, now| change::nodes(store, &mut random, now));
+        }
         let simulator = Simulator::new(&api, quiet(), random.next_u64());
         let leading = match random.below(20) {
             0..9 => Leading::Alone,
