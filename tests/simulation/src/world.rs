@@ -306,13 +306,14 @@ impl World {
         let mut pause = UNDER_WAY;
         loop {
             sleep(pause).await;
+            let over = Instant::now() >= end;
             // Some die of what happened to them before the calm.
             self.bury();
-            if self.replicas.is_empty() {
+            if self.replicas.is_empty() && !over {
                 self.start_replica();
+                continue;
             }
             self.api.collect();
-            let over = Instant::now() >= end;
             let writing = self.last_write().is_some_and(|at| at.elapsed() < REST);
             if !over && (Instant::now() < seeing || writing) {
                 continue;
