@@ -3,12 +3,10 @@
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
-use std::hint::black_box;
-use std::time::Duration;
-
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use portolan_core::{Event, ObjectName, Pod, Service, Watched};
-use portolan_runtime::{Admin, Queue, QueueMetrics, Store};
+use portolan_controllers::{Controller, Intakes};
+use portolan_core::{Event, Pod, Service, Watched};
+use portolan_runtime::{Admin, Leadership, QueueMetrics, Store};
 use serde_json::{Value, json};
 
 const SERVICES: usize = 5_000;
@@ -42,8 +40,8 @@ fn pod_event(criterion: &mut Criterion) {
         let cluster = Cluster::new();
         let mut number = 0;
         let flip = || {
-            number += 1;
             let (pod_number, round) = (number % PODS, number / PODS);
+            number += 1;
             pod(pod_number, 2 + round, pod_number % SERVICES, round % 2 == 1)
         };
         bencher.iter_batched(flip, |event| cluster.take(event), BatchSize::SmallInput);
@@ -52,8 +50,8 @@ fn pod_event(criterion: &mut Criterion) {
         let cluster = Cluster::new();
         let mut number = 0;
         let relabel = || {
-            number += 1;
             let (pod_number, round) = (number % PODS, number / PODS);
+            number += 1;
             pod(pod_number, 2 + round, (pod_number + round + 1) % SERVICES, true)
         };
         bencher.iter_batched(relabel, |event| cluster.take(event), BatchSize::SmallInput);
@@ -61,11 +59,11 @@ fn pod_event(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The State of the namespace, and the queues of the two controllers that look at pods.
+/// The State of the namespace, and the queues of the controllers.
 struct Cluster {
     store: Store,
     changes: std::cell::RefCell<portolan_runtime::Changes>,
-    queues: [Queue<ObjectName>; 2],
+    intakes: Intakes,
 }
 
 impl Cluster {
@@ -73,24 +71,17 @@ impl Cluster {
         let store = Store::new();
         store.apply::<Service>((0..SERVICES).map(|number| decoded(service(number))));
         store.apply::<Pod>((0..PODS).map(|number| pod(number, 1, number % SERVICES, true)));
-        let metrics = QueueMetrics::new(&Admin::new());
-        let queue = |name| Queue::new(name, &metrics, Duration::from_millis(10), Duration::from_secs(30));
-        Self {
-            changes: store.subscribe().into(),
-            queues: [queue("endpoint"), queue("endpoint_slice")],
-            store,
-        }
+        let admin = Admin::new();
+        let queues = QueueMetrics::new(&admin);
+        let intakes = Intakes::new(&Controller::ALL.into(), &queues, &admin, &Leadership::always());
+        Self { changes: store.subscribe().into(), intakes, store }
     }
 
     fn take(&self, event: Event<Pod>) {
         self.store.apply([event]);
         let changes = self.changes.borrow_mut().take();
         assert!(!changes.memberships.is_empty(), "the event matters to a Service");
-        for queue in &self.queues {
-            for service in &changes.memberships {
-                queue.add(black_box(service.clone()));
-            }
-        }
+        self.intakes.take_in(&changes, &self.store.read());
     }
 }
 

@@ -1,9 +1,11 @@
 //! Flags of `portolan-controllers`.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
+use portolan_allocation::PortRange;
 use portolan_runtime::{CommonArgs, Failure};
 
 /// Keeps Endpoints and EndpointSlices of Services
@@ -13,7 +15,8 @@ pub struct Args {
     /// Flags that every program takes
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Controllers to run: `*` (endpoints, endpointslices and mirroring), a name, or `-name` for all but that one
+    /// Controllers to run: `*` (endpoints, endpointslices and mirroring), a name (`allocation`, `service-cidr`,
+    /// `loadbalancer` and `environment` run only when named), or `-name` for all but that one
     #[arg(
         long,
         value_name = "LIST",
@@ -51,6 +54,56 @@ pub struct Args {
         env = "PORTOLAN_COMPARE_SETTLE"
     )]
     pub compare_settle: Option<u64>,
+    /// Who makes load balancers: `node` (Services are reached at the nodes' addresses) or `pool` (at addresses of LoadBalancerPools); only with the controller `loadbalancer`
+    #[arg(long, value_name = "NAME", env = "PORTOLAN_CLOUD_PROVIDER")]
+    pub cloud_provider: Option<String>,
+    /// Make load balancers for Services of this class only [default: for those without a class]
+    #[arg(long, value_name = "CLASS", env = "PORTOLAN_LOAD_BALANCER_CLASS")]
+    pub load_balancer_class: Option<String>,
+    /// Node ports of the API server's flag of this name, for the controller `allocation` [default: 30000-32767]
+    #[arg(long, value_name = "FIRST-LAST", value_parser = port_range, env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
+    pub service_node_port_range: Option<PortRange>,
+    /// Flags of the admission webhook
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+}
+
+/// Flags of the admission webhook.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WebhookArgs {
+    /// Answer the API server's admission reviews there, by HTTPS [default: none are answered]
+    #[arg(long, value_name = "IP:PORT", env = "PORTOLAN_WEBHOOK_BIND_ADDRESS")]
+    pub webhook_bind_address: Option<SocketAddr>,
+    /// Service by which the API server reaches the webhook, in the namespace of the Lease
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "webhook_bind_address",
+        default_value = "portolan-webhook",
+        env = "PORTOLAN_WEBHOOK_SERVICE"
+    )]
+    pub webhook_service: String,
+    /// Secret with the webhook's certificate (tls.crt, tls.key, ca.crt) that somebody else keeps
+    /// [default: Portolan keeps one of its own, portolan-webhook]
+    #[arg(long, value_name = "NAME", requires = "webhook_bind_address", env = "PORTOLAN_WEBHOOK_SECRET")]
+    pub webhook_secret: Option<String>,
+    /// MutatingWebhookConfigurations that are told to trust the webhook; the first one owns what the
+    /// controller environment makes
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "portolan-environment",
+        env = "PORTOLAN_WEBHOOK_CONFIGURATIONS"
+    )]
+    pub webhook_configurations: Vec<String>,
+}
+
+/// Both ends included, as the API server takes them.
+fn port_range(text: &str) -> Result<PortRange, String> {
+    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    let range = range.ok_or("not a range of ports such as 30000-32767")?;
+    PortRange::new(&range).map_err(|unusable| unusable.to_string())
 }
 
 /// A controller of this program.
@@ -62,11 +115,29 @@ pub enum Controller {
     EndpointSlices,
     /// `mirroring`
     Mirroring,
+    /// `allocation`
+    Allocation,
+    /// `service-cidr`
+    ServiceCidr,
+    /// `loadbalancer`
+    LoadBalancer,
+    /// `environment`
+    Environment,
 }
 
 impl Controller {
     /// Every controller.
-    pub const ALL: [Self; 3] = [Self::Endpoints, Self::EndpointSlices, Self::Mirroring];
+    pub const ALL: [Self; 7] = [
+        Self::Endpoints,
+        Self::EndpointSlices,
+        Self::Mirroring,
+        Self::Allocation,
+        Self::ServiceCidr,
+        Self::LoadBalancer,
+        Self::Environment,
+    ];
+    /// Those that `*` stands for: what works on every cluster. Others run only when named.
+    pub const DEFAULT: [Self; 3] = [Self::Endpoints, Self::EndpointSlices, Self::Mirroring];
 
     /// Name in `--controllers`.
     pub const fn as_str(self) -> &'static str {
@@ -74,13 +145,35 @@ impl Controller {
             Self::Endpoints => "endpoints",
             Self::EndpointSlices => "endpointslices",
             Self::Mirroring => "mirroring",
+            Self::Allocation => "allocation",
+            Self::ServiceCidr => "service-cidr",
+            Self::LoadBalancer => "loadbalancer",
+            Self::Environment => "environment",
         }
     }
 }
 
-/// Controllers of the design that this release does not have. Turning one off is no error, so that a
-/// command line can be the same before and after it comes.
-const ABSENT: [&str; 4] = ["allocation", "service-cidr", "loadbalancer", "environment"];
+/// Who makes load balancers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// `node`
+    Node,
+    /// `pool`
+    Pool,
+}
+
+impl Provider {
+    /// Every provider.
+    pub const ALL: [Self; 2] = [Self::Node, Self::Pool];
+
+    /// Name in `--cloud-provider`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Pool => "pool",
+        }
+    }
+}
 
 /// Long enough for kube-controller-manager to retry what failed once, short enough to be of use.
 const SETTLE: u64 = 10;
@@ -89,6 +182,55 @@ impl Args {
     /// How long differences must last to be told of, if this process only compares.
     pub fn compares(&self) -> Option<Duration> {
         self.compare_only.then(|| Duration::from_secs(self.compare_settle.unwrap_or(SETTLE)))
+    }
+
+    /// Where node ports are.
+    ///
+    /// Fails if the range is given and nobody asks for it.
+    pub fn node_ports(&self, controllers: &BTreeSet<Controller>) -> Result<PortRange, Failure> {
+        match self.service_node_port_range {
+            Some(_) if !controllers.contains(&Controller::Allocation) => {
+                let why = "--service-node-port-range is of the controller allocation, which does not run";
+                Err(Failure::usage(why.to_owned()))
+            }
+            Some(range) => Ok(range),
+            None => PortRange::new(&(30000..=32767)).map_err(|unusable| Failure::usage(unusable.to_string())),
+        }
+    }
+
+    /// Who makes load balancers, if the controller `loadbalancer` is among those that are selected.
+    pub fn provider(&self, selected: &BTreeSet<Controller>) -> Result<Option<Provider>, Failure> {
+        let names = || Provider::ALL.map(Provider::as_str).join(", ");
+        let usage = |text: String| Err(Failure::usage(text));
+        if !selected.contains(&Controller::LoadBalancer) {
+            let flags = [
+                ("--cloud-provider", self.cloud_provider.is_some()),
+                ("--load-balancer-class", self.load_balancer_class.is_some()),
+            ];
+            return match flags.into_iter().find(|(_, set)| *set) {
+                Some((flag, _)) => usage(format!("{flag}: --controllers does not name loadbalancer")),
+                None => Ok(None),
+            };
+        }
+        if self.compare_only {
+            return usage(
+                "--compare-only: loadbalancer has nothing to compare with; leave it out of --controllers"
+                    .into(),
+            );
+        }
+        if self.load_balancer_class.as_deref().is_some_and(|class| class.trim().is_empty()) {
+            return usage("--load-balancer-class: a class has a name".to_owned());
+        }
+        let Some(name) = self.cloud_provider.as_deref() else {
+            return usage(format!(
+                "--controllers: loadbalancer needs --cloud-provider; there are {}",
+                names()
+            ));
+        };
+        match Provider::ALL.into_iter().find(|provider| provider.as_str() == name) {
+            Some(provider) => Ok(Some(provider)),
+            None => usage(format!("--cloud-provider: there is no provider {name:?}; there are {}", names())),
+        }
     }
 
     /// The controllers that `--controllers` selects.
@@ -102,13 +244,8 @@ impl Args {
             if *word == "*" || known {
                 continue;
             }
-            if !ABSENT.contains(&name) {
-                let names = Controller::ALL.map(Controller::as_str).join(", ");
-                return Err(usage(format!("there is no controller {name:?}; there are {names}")));
-            }
-            if *word == name {
-                return Err(usage(format!("this release does not have the controller {name:?} yet")));
-            }
+            let names = Controller::ALL.map(Controller::as_str).join(", ");
+            return Err(usage(format!("there is no controller {name:?}; there are {names}")));
         }
         let mut selected = BTreeSet::new();
         for controller in Controller::ALL {
@@ -117,8 +254,14 @@ impl Args {
             if on && off {
                 return Err(usage(format!("{} is both on and off", controller.as_str())));
             }
-            if on || (words.contains(&"*") && !off) {
+            if on || (words.contains(&"*") && !off && Controller::DEFAULT.contains(&controller)) {
                 selected.insert(controller);
+            }
+        }
+        for writer in [Controller::Environment, Controller::ServiceCidr] {
+            if self.compare_only && selected.contains(&writer) {
+                let name = writer.as_str();
+                return Err(usage(format!("{name} writes, and with --compare-only nothing is written")));
             }
         }
         if selected.is_empty() {
@@ -148,6 +291,13 @@ mod tests {
             ("endpoints", "endpoints"),
             ("*,-mirroring", "endpoints endpointslices"),
             ("*,-allocation", "endpoints endpointslices mirroring"),
+            ("*,-loadbalancer", "endpoints endpointslices mirroring"),
+            ("*,loadbalancer", "endpoints endpointslices mirroring loadbalancer"),
+            ("*,environment", "endpoints endpointslices mirroring environment"),
+            ("*,-environment", "endpoints endpointslices mirroring"),
+            ("environment", "environment"),
+            ("*,allocation", "endpoints endpointslices mirroring allocation"),
+            ("allocation,service-cidr", "allocation service-cidr"),
         ] {
             assert_eq!(selected(&[&format!("--controllers={list}")]).as_deref(), Ok(want), "{list}");
             assert_eq!(selected(&["--controllers", list]).as_deref(), Ok(want), "{list}");
@@ -158,14 +308,9 @@ mod tests {
     #[test]
     fn what_cannot_be_selected_is_named_in_one_line() {
         for (list, want) in [
-            ("allocation", "64 --controllers: this release does not have the controller \"allocation\" yet"),
-            (
-                "*,loadbalancer",
-                "64 --controllers: this release does not have the controller \"loadbalancer\" yet",
-            ),
             (
                 "endpoint",
-                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices, mirroring",
+                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices, mirroring, allocation, service-cidr, loadbalancer, environment",
             ),
             ("endpoints,-endpoints", "64 --controllers: endpoints is both on and off"),
             ("-endpoints", "64 --controllers: no controller is left to run"),
@@ -175,16 +320,84 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_parts_that_are_absent_are_refused() {
-        for flag in [
-            "--service-cluster-ip-range=10.0.0.0/16",
-            "--service-node-port-range=1-2",
-            "--webhook-bind-address=:1",
-            "--cloud-provider=x",
-            "--load-balancer-class=x",
+    fn a_flag_of_a_part_that_is_absent_is_refused() {
+        let refused = selected(&["--service-cluster-ip-range=10.0.0.0/16"]).unwrap_err();
+        assert!(refused.contains("unexpected argument"), "{refused}");
+    }
+
+    #[test]
+    fn load_balancers_are_made_by_a_provider_that_is_named() {
+        let provider = |words: &[&str]| {
+            let args = Args::try_parse_from(std::iter::once("p").chain(words.iter().copied())).unwrap();
+            let provider = args.selected().and_then(|selected| args.provider(&selected));
+            provider.map(|provider| provider.map(Provider::as_str)).map_err(|failure| failure.to_string())
+        };
+        let (with, without) = ("--controllers=loadbalancer", "--controllers=*");
+        assert_eq!(provider(&[without]), Ok(None));
+        assert_eq!(
+            provider(&[with, "--cloud-provider=node", "--load-balancer-class=a.b/c"]),
+            Ok(Some("node"))
+        );
+        for (words, want) in [
+            (&[with][..], "--controllers: loadbalancer needs --cloud-provider; there are node, pool"),
+            (
+                &[with, "--cloud-provider=x"],
+                "--cloud-provider: there is no provider \"x\"; there are node, pool",
+            ),
+            (
+                &[with, "--cloud-provider=node", "--load-balancer-class="],
+                "--load-balancer-class: a class has a name",
+            ),
+            (
+                &[without, "--cloud-provider=node"],
+                "--cloud-provider: --controllers does not name loadbalancer",
+            ),
+            (
+                &[without, "--load-balancer-class=x"],
+                "--load-balancer-class: --controllers does not name loadbalancer",
+            ),
+            (
+                &[with, "--cloud-provider=node", "--compare-only"],
+                "--compare-only: loadbalancer has nothing to compare with; leave it out of --controllers",
+            ),
         ] {
-            assert!(selected(&[flag]).unwrap_err().contains("unexpected argument"), "{flag}");
+            assert_eq!(provider(words), Err(want.to_owned()), "{words:?}");
         }
+    }
+
+    #[test]
+    fn the_range_of_node_ports_is_the_auditor_s() {
+        let range = |words: &[&str]| {
+            let args = Args::try_parse_from(std::iter::once("p").chain(words.iter().copied()));
+            let args = args.map_err(|error| error.to_string())?;
+            let range = args.node_ports(&args.selected().unwrap()).map_err(|failure| failure.to_string())?;
+            Ok::<_, String>(range.to_string())
+        };
+        assert_eq!(range(&[]).as_deref(), Ok("30000-32767"));
+        let audits = "--controllers=allocation";
+        assert_eq!(range(&[audits, "--service-node-port-range=1-9"]).as_deref(), Ok("1-9"));
+        assert!(range(&["--service-node-port-range=1-9"]).unwrap_err().contains("does not run"));
+        for wrong in ["9-1", "0-9", "x", "1", "1-70000"] {
+            let flag = format!("--service-node-port-range={wrong}");
+            assert!(range(&[audits, &flag]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_webhook_is_asked_for() {
+        let webhook = |words: &[&str]| {
+            let args = Args::try_parse_from(std::iter::once("p").chain(words.iter().copied()));
+            args.map(|args| args.webhook).map_err(|error| error.to_string())
+        };
+        let off = webhook(&[]).unwrap();
+        assert_eq!(off.webhook_bind_address, None);
+        let on = webhook(&["--webhook-bind-address=[::]:9443", "--webhook-configurations=a,b"]).unwrap();
+        assert_eq!(on.webhook_bind_address, Some("[::]:9443".parse().unwrap()));
+        assert_eq!(on.webhook_configurations, ["a", "b"]);
+        assert_eq!((on.webhook_service.as_str(), on.webhook_secret), ("portolan-webhook", None));
+        assert!(webhook(&["--webhook-secret=s"]).unwrap_err().contains("--webhook-bind-address"));
+        let both = selected(&["--compare-only", "--controllers=*,environment"]);
+        assert!(both.unwrap_err().starts_with("64 --controllers: environment writes"));
     }
 
     #[test]

@@ -13,5 +13,6 @@ mod plan;
 mod tests;
 mod topology;
 
+pub(crate) use desired::Distribution;
 pub(crate) use plan::decided_here;
 pub use plan::{MAX_ENDPOINTS, Observed, plan};

@@ -6,9 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use portolan_core::{Kind, Labels, Meta, ObjectName, OwnerReference, Problem, Watched};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::difference::Claims;
+
+mod body;
 
 /// Label or annotation changes: a new value, or `None` to remove the key.
 pub type Changes = BTreeMap<Arc<str>, Option<Arc<str>>>;
@@ -20,14 +22,18 @@ pub struct Plan<C> {
     pub writes: Vec<Write<C>>,
     /// What was set aside, for people to know.
     pub notes: Vec<Note>,
+    /// What begins with the writes, for people to know once these are made.
+    pub news: Vec<Note>,
+    /// Addresses that were set aside: malformed ones, and those beyond what an object takes.
+    pub skipped: usize,
 }
 
-/// Something that was set aside while deciding.
+/// Something for people to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Reason of the Event that tells of it.
     pub reason: &'static str,
-    /// What was set aside, and why.
+    /// What it is, such as what was set aside, and why.
     pub text: String,
 }
 
@@ -40,7 +46,7 @@ impl Note {
 
 impl<C> Default for Plan<C> {
     fn default() -> Self {
-        Self { writes: Vec::new(), notes: Vec::new() }
+        Self { writes: Vec::new(), notes: Vec::new(), news: Vec::new(), skipped: 0 }
     }
 }
 
@@ -69,7 +75,10 @@ pub trait Content: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     type Object: Watched;
 
     /// The top-level fields, beside `metadata`, as the API spells them.
-    fn fields(&self) -> Map<String, Value>;
+    fn fields(&self) -> impl Serialize;
+
+    /// A new object with that metadata, as a protobuf document.
+    fn to_protobuf(&self, meta: Meta) -> Vec<u8>;
 
     /// What it says, in a few words.
     fn summary(&self) -> String;
@@ -198,46 +207,6 @@ impl<C> Write<C> {
             Self::Create { .. } => "create",
             Self::Update { .. } => "update",
             Self::Delete { .. } => "delete",
-        }
-    }
-}
-
-impl<C: Content> Write<C> {
-    /// Body of the request: the object for a create, a JSON merge patch (RFC 7386) for an update,
-    /// DeleteOptions for a delete. Updates and deletes carry what was seen as preconditions.
-    pub fn body(&self) -> Value {
-        let (api_version, kind) = (C::Object::KIND.api_version(), C::Object::KIND.as_str());
-        match self {
-            Self::Create { name, labels, annotations, owner, content } => {
-                let mut metadata = json!({"namespace": name.namespace, "name": name.name, "labels": labels});
-                if !annotations.is_empty() {
-                    metadata["annotations"] = json!(annotations);
-                }
-                if let Some(owner) = owner {
-                    metadata["ownerReferences"] = json!([owner]);
-                }
-                let mut body = content.fields();
-                body.insert("apiVersion".to_owned(), api_version.into());
-                body.insert("kind".to_owned(), kind.into());
-                body.insert("metadata".to_owned(), metadata);
-                Value::Object(body)
-            }
-            Self::Update { target, labels, annotations, content, .. } => {
-                let mut metadata = json!({"resourceVersion": target.resource_version.to_string()});
-                if !labels.is_empty() {
-                    metadata["labels"] = json!(labels);
-                }
-                if !annotations.is_empty() {
-                    metadata["annotations"] = json!(annotations);
-                }
-                let mut body = content.as_ref().map(Content::fields).unwrap_or_default();
-                body.insert("metadata".to_owned(), metadata);
-                Value::Object(body)
-            }
-            Self::Delete { target, .. } => json!({
-                "apiVersion": "v1", "kind": "DeleteOptions",
-                "preconditions": {"uid": target.uid, "resourceVersion": target.resource_version.to_string()},
-            }),
         }
     }
 }

@@ -1,18 +1,30 @@
 //! The program: client, watches, lease, admin server, controllers.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use portolan_core::{EndpointSlice, Endpoints, Node, Pod, Service};
+use kube::Client;
+use portolan_core::{
+    EndpointSlice, Endpoints, IpAddress, LoadBalancerPool, Namespace, Node, Pod, Service, ServiceCidr,
+};
 use portolan_runtime::{
     Admin, Election, Failure, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store,
     Threads, Watches, run_program, shutdown_signal,
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
-use crate::args::Args;
-use crate::run::{Context, KINDS, compare, run};
+use crate::args::{Args, Controller, Provider, WebhookArgs};
+use crate::run::{
+    Context, EnvironmentContext, KINDS, LoadBalancing, compare, environment, node_provider, pool_provider,
+    run,
+};
+use crate::webhook::identity::{Identity, Keeper};
+use crate::webhook::rotation::Times;
+use crate::webhook::{Webhooks, serve};
+use crate::{allocation, service_cidr};
 
 const NAME: &str = "portolan-controllers";
 
@@ -26,6 +38,8 @@ pub fn main() -> ExitCode {
 /// Fails for settings that cannot work. An API server that cannot be reached is waited for.
 async fn program(args: Args) -> Result<(), Failure> {
     let controllers = args.selected()?;
+    let provider = args.provider(&controllers)?;
+    let node_ports = args.node_ports(&controllers)?;
     let settle = args.compares();
     let log = args.common.start_logging()?;
     let client = args.common.client().await?;
@@ -42,27 +56,51 @@ async fn program(args: Args) -> Result<(), Failure> {
     let store = Store::new();
     let problems = Problems::new(&admin, Some(recorder.clone()));
     let mut watches = Watches::new(client.clone(), store.clone(), problems, &admin);
-    watches.open::<Service>(Selection::default());
-    watches.open::<Pod>(Selection::default());
-    watches.open::<Node>(Selection::default());
-    watches.open::<EndpointSlice>(Selection::default());
-    watches.open::<Endpoints>(Selection::default());
+    let audits = controllers.contains(&Controller::Allocation);
+    let keeps_ranges = controllers.contains(&Controller::ServiceCidr);
+    let keeps_environment = controllers.contains(&Controller::Environment);
+    let alone = [Controller::Allocation, Controller::ServiceCidr];
+    let looks_at_pods = controllers.iter().any(|controller| !alone.contains(controller));
+    let mut kinds = Vec::new();
+    if looks_at_pods || audits {
+        watches.open::<Service>(Selection::default());
+    }
+    if looks_at_pods {
+        watches.open::<Pod>(Selection::default());
+        watches.open::<Node>(Selection::default());
+        watches.open::<EndpointSlice>(Selection::default());
+        watches.open::<Endpoints>(Selection::default());
+        kinds.extend(KINDS);
+    }
+    if audits || keeps_ranges {
+        watches.open::<IpAddress>(Selection::default());
+        watches.open::<ServiceCidr>(Selection::default());
+        kinds.extend(if audits { &allocation::KINDS[..] } else { &service_cidr::KINDS });
+    }
+    if provider == Some(Provider::Pool) {
+        watches.open::<LoadBalancerPool>(Selection::default());
+        kinds.extend(portolan_pool::KINDS);
+    }
+    if provider == Some(Provider::Pool) || keeps_environment {
+        watches.open::<Namespace>(Selection::default());
+    }
     admin.check_ready("sync", {
         let store = store.clone();
-        move || store.check_synced(&KINDS)
+        move || store.check_synced(&kinds)
     });
 
+    let namespace = args.leader_elect_resource_namespace.unwrap_or_else(own_namespace);
     // The lease is given back only after the last write.
     let written = CancellationToken::new();
     let (leadership, election) = if args.leader_elect {
         let election = Election {
             client: client.clone(),
-            namespace: args.leader_elect_resource_namespace.unwrap_or_else(own_namespace),
+            namespace: namespace.clone(),
             name: NAME.to_owned(),
             identity: format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_nanosecond()),
             times: LeaseTimes::default(),
         };
-        let (leadership, election) = election.run(written.clone());
+        let (leadership, election) = election.run(&admin, written.clone());
         (leadership, Some(election))
     } else {
         (Leadership::always(), None)
@@ -73,11 +111,61 @@ async fn program(args: Args) -> Result<(), Failure> {
         compare_only = settle.is_some(),
         "started"
     );
+    let auditor = audits.then(|| {
+        let context = allocation::Context {
+            store: store.clone(),
+            recorder: recorder.clone(),
+            leadership: leadership.clone(),
+            node_ports,
+            admin: admin.clone(),
+        };
+        tokio::spawn(allocation::run(context, shutdown.clone()))
+    });
+    let ranges = keeps_ranges.then(|| {
+        tokio::spawn(service_cidr::run(client.clone(), store.clone(), leadership.clone(), shutdown.clone()))
+    });
     let queues = QueueMetrics::new(&admin);
-    let context = Context { client, store, recorder, leadership, controllers, queues, admin };
+    let webhook = match args.webhook.webhook_bind_address {
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| Failure::usage(format!("--webhook-bind-address {address}: {error}")))?;
+            let identity = identity(&args.webhook, namespace.clone(), client.clone(), leadership.clone());
+            let webhooks = Webhooks::new(&admin).with_pods(&[namespace, "kube-system".to_owned()]);
+            Some(tokio::spawn(answer(listener, identity, webhooks, admin.clone(), shutdown.clone())))
+        }
+        None => None,
+    };
+    let keeper = keeps_environment.then(|| {
+        let owner = args.webhook.webhook_configurations.first().cloned().unwrap_or_default();
+        let context = EnvironmentContext {
+            client: client.clone(),
+            store: store.clone(),
+            recorder: recorder.clone(),
+            leadership: leadership.clone(),
+            queues: queues.clone(),
+            admin: admin.clone(),
+            owner,
+        };
+        tokio::spawn(environment(context, shutdown.clone()))
+    });
+    let class = args.load_balancer_class.map(Arc::from);
+    let load_balancers = provider.map(|provider| {
+        let provider = match provider {
+            Provider::Node => node_provider(store.clone()),
+            Provider::Pool => pool_provider(client.clone(), store.clone(), leadership.clone()),
+        };
+        LoadBalancing { class, provider }
+    });
+    let context = Context { client, store, recorder, leadership, controllers, queues, admin, load_balancers };
     match settle {
+        _ if !looks_at_pods => shutdown.cancelled().await,
         Some(settle) => compare(context, settle, shutdown).await,
         None => run(context, shutdown).await,
+    }
+    for task in webhook.into_iter().chain(keeper).chain(auditor).chain(ranges) {
+        // How it ended does not matter any more, only that it writes no more.
+        let _ = task.await;
     }
     written.cancel();
     if let Some(election) = election {
@@ -85,6 +173,31 @@ async fn program(args: Args) -> Result<(), Failure> {
         let _ = election.await;
     }
     Ok(())
+}
+
+fn identity(args: &WebhookArgs, namespace: String, client: Client, leadership: Leadership) -> Identity {
+    let name = format!("{}.{namespace}.svc", args.webhook_service);
+    let (secret, keeper) = match &args.webhook_secret {
+        Some(secret) => (secret.clone(), Keeper::SomebodyElse),
+        None => ("portolan-webhook".to_owned(), Keeper::Portolan),
+    };
+    let configurations = args.webhook_configurations.clone();
+    Identity { client, namespace, secret, keeper, name, configurations, leadership, times: Times::default() }
+}
+
+/// The webhook, until shutdown.
+async fn answer(
+    listener: TcpListener,
+    identity: Identity,
+    webhooks: Webhooks,
+    admin: Admin,
+    shutdown: CancellationToken,
+) {
+    let (served, kept) = identity.run(&admin, shutdown.clone());
+    if let Err(error) = serve(listener, webhooks, served, shutdown).await {
+        error!(%error, "the webhook ended");
+    }
+    let _ = kept.await;
 }
 
 fn host_name() -> String {

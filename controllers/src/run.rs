@@ -6,9 +6,11 @@
 
 mod compare;
 mod dispatch;
+mod environment;
 mod gate;
 mod intake;
 mod latency;
+mod load_balancers;
 mod metrics;
 mod observe;
 mod set_aside;
@@ -20,27 +22,33 @@ use std::time::Duration;
 
 use kube::Client;
 use portolan_core::Kind;
-use portolan_runtime::{Admin, Leadership, Queue, QueueMetrics, Recorder, Store};
+use portolan_runtime::{Admin, Leadership, QueueMetrics, Recorder, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::args::Controller;
 use compare::Comparison;
-use dispatch::Intakes;
+pub use dispatch::Intakes;
+pub use environment::{EnvironmentContext, environment};
 use intake::Intake;
-use latency::{Latencies, Stopwatch};
+use load_balancers::Parts;
+pub use load_balancers::{LoadBalancing, MakeProvider, node_provider, pool_provider};
 use metrics::Metrics;
 use observe::{EndpointSlicesOf, EndpointsOf, MirroredSlicesOf};
 use set_aside::SetAside;
 use worker::{Outcome, Shared, work};
-use write::Writer;
+use write::{ReadsProtobuf, Writer};
 
 /// Kinds that the store must be fed with.
 pub const KINDS: [Kind; 5] = [Kind::Service, Kind::Pod, Kind::Node, Kind::EndpointSlice, Kind::Endpoints];
 
 /// Workers of a controller: Services that are written for at the same time.
-const WORKERS: usize = 8;
+///
+/// Differs from upstream: how many Services are written for at the same time (16), how many endpoints a slice has
+/// (100), how many addresses of a subset are mirrored (1,000) and for how long changes are gathered (as long as
+/// the last write took) cannot be set; kube-controller-manager has flags for these.
+const WORKERS: usize = 16;
 /// Pauses of a Service whose write failed.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -61,12 +69,19 @@ pub struct Context {
     pub queues: QueueMetrics,
     /// Takes the controllers' metrics.
     pub admin: Admin,
+    /// Has load balancers made, if it is there.
+    pub load_balancers: Option<LoadBalancing>,
 }
 
 /// Runs the controllers until shutdown; returns when no write is under way any more.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     let Context { client, store, leadership, .. } = &context;
-    let writer = Writer { client: client.clone(), store: store.clone(), leadership: leadership.clone() };
+    let writer = Writer {
+        client: client.clone(),
+        store: store.clone(),
+        leadership: leadership.clone(),
+        protobuf: ReadsProtobuf::default(),
+    };
     serve(context, Outcome::Write(writer), shutdown).await;
 }
 
@@ -78,18 +93,8 @@ pub async fn compare(context: Context, settle: Duration, shutdown: CancellationT
 }
 
 async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) {
-    let Context { store, recorder, leadership, controllers, queues, admin, .. } = context;
-    let latencies = Latencies::new(&admin);
-    let intake = |name, controller| {
-        let stopwatch = Stopwatch::new(controller, latencies.clone(), leadership.clone());
-        let intake = || Intake::new(Queue::new(name, &queues, FIRST_PAUSE, LONGEST_PAUSE), stopwatch);
-        controllers.contains(&controller).then(intake)
-    };
-    let intakes = Intakes {
-        endpoints: intake("endpoint", Controller::Endpoints),
-        slices: intake("endpoint_slice", Controller::EndpointSlices),
-        mirrored: intake("endpoint_slice_mirroring", Controller::Mirroring),
-    };
+    let Context { store, recorder, leadership, controllers, queues, admin, load_balancers, .. } = context;
+    let intakes = Intakes::new(&controllers, &queues, &admin, &leadership);
     let shared = Shared {
         outcome,
         store: store.clone(),
@@ -123,9 +128,34 @@ async fn serve(context: Context, outcome: Outcome, shutdown: CancellationToken) 
             tasks.spawn(work(MirroredSlicesOf, shared.clone(), intake.clone(), shutdown.clone()));
         }
     }
+    if let (Some(balancing), Outcome::Write(writer)) = (load_balancers, &shared.outcome) {
+        let Shared { recorder, metrics, .. } = &shared;
+        let (writer, recorder, writes) = (writer.clone(), recorder.clone(), metrics.clone());
+        let parts = Parts { store: store.clone(), writer, recorder, writes };
+        tasks.spawn(load_balancers::serve(balancing, parts, queues, admin, shutdown.clone()));
+    }
     tokio::select! {
         () = intakes.follow(changes, &store) => {}
+        () = hand_over(&shared, &intakes) => {}
         () = shutdown.cancelled() => {}
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// While another process leads, nothing waits and nothing is told of Services; when this one does, it looks at all
+/// of them. For ever.
+async fn hand_over(shared: &Shared, intakes: &Intakes) {
+    let mut leadership = shared.leadership.clone();
+    let mut leads = leadership.may_write();
+    loop {
+        if !leads {
+            intakes.running().for_each(Intake::pause);
+            shared.metrics.forget();
+            shared.set_aside.forget();
+            leadership.acquired().await;
+            intakes.resume(&shared.store);
+        }
+        leadership.lost().await;
+        leads = false;
+    }
 }

@@ -8,5 +8,5 @@ mod name;
 
 pub use content::SliceContent;
 pub(crate) use content::{PortKey, port_key};
-pub(crate) use draft::{Annotations, Drafts, Head, is_owned};
+pub(crate) use draft::{Annotations, Drafts, Head, as_written, is_owned};
 pub(crate) use figures::{Figures, figures};

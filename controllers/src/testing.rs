@@ -29,7 +29,7 @@ pub(crate) fn pod(words: &str) -> Pod {
         match word.split_once('=').unwrap_or((word, "")) {
             ("unready", _) => pod.ready = false,
             ("deleting", _) => pod.meta.deletion_timestamp = Some(second("9")),
-            ("phase", phase) => pod.phase = serde_json::from_value(phase.into()).unwrap(),
+            ("phase", phase) => pod.phase = Phase::from(phase),
             ("node", "-") => pod.node_name = None,
             ("node", node) => pod.node_name = Some(node.into()),
             ("uid", uid) => pod.meta.uid = uid.into(),
@@ -130,6 +130,7 @@ pub(crate) fn carry_out(slices: &mut BTreeMap<String, EndpointSlice>, write: Wri
                 assert_eq!(content.address_type, slice.address_type, "immutable");
                 (slice.ports, slice.endpoints) = (content.ports, content.endpoints);
                 slice.problems.clear();
+                slice.has_vague_ports = false;
             }
             slice.meta.resource_version = version;
         }

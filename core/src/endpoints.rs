@@ -4,11 +4,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::or_default;
-use crate::net::publishable;
-use crate::{Meta, Pool, Problem, Protocol, TargetRef, parse_ip};
+use crate::encoding::seal;
+use crate::endpoint_slice::WireTargetRef;
+use crate::meta::{or_default, owned, text};
+use crate::net::{parse_protocol, publishable};
+use crate::{Encoding, Kind, Meta, Pool, Problem, Protocol, TargetRef, Undecodable, meta, parse_ip};
 
 /// Endpoints of the Service of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +26,15 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    pub(crate) fn decode(encoding: Encoding, object: &[u8]) -> Result<Self, Undecodable> {
+        encoding.read::<Wire>(object).map(Self::from)
+    }
+
+    /// A new object as a protobuf document, without what only the API server sets in its metadata.
+    pub fn to_protobuf(&self) -> Vec<u8> {
+        seal(Kind::Endpoints, &Wire::from(self))
+    }
+
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
         self.meta.compact(pool);
         self.subsets.shrink_to_fit();
@@ -93,40 +105,95 @@ pub struct EndpointsPort {
     pub app_protocol: Option<Arc<str>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Message, Deserialize)]
 struct Wire {
-    metadata: Meta,
+    #[prost(message, required, tag = "1")]
+    metadata: meta::Wire,
+    #[prost(message, repeated, tag = "2")]
     #[serde(default, deserialize_with = "or_default")]
     subsets: Vec<WireSubset>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WireSubset {
+    #[prost(message, repeated, tag = "1")]
     #[serde(deserialize_with = "or_default")]
     addresses: Vec<WireAddress>,
+    #[prost(message, repeated, tag = "2")]
     #[serde(deserialize_with = "or_default")]
     not_ready_addresses: Vec<WireAddress>,
+    #[prost(message, repeated, tag = "3")]
     #[serde(deserialize_with = "or_default")]
     ports: Vec<WirePort>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WireAddress {
-    ip: Arc<str>,
-    hostname: Option<Arc<str>>,
-    node_name: Option<Arc<str>>,
-    target_ref: Option<TargetRef>,
+    #[prost(string, tag = "1")]
+    ip: String,
+    #[prost(string, optional, tag = "3")]
+    hostname: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    node_name: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    target_ref: Option<WireTargetRef>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WirePort {
-    name: Arc<str>,
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, optional, tag = "3")]
     protocol: Option<String>,
+    #[prost(int64, tag = "2")]
     port: i64,
-    app_protocol: Option<Arc<str>>,
+    #[prost(string, optional, tag = "4")]
+    app_protocol: Option<String>,
+}
+
+impl From<&Endpoints> for Wire {
+    fn from(endpoints: &Endpoints) -> Self {
+        Self {
+            metadata: (&endpoints.meta).into(),
+            subsets: endpoints.subsets.iter().map(WireSubset::from).collect(),
+        }
+    }
+}
+
+impl From<&Subset> for WireSubset {
+    fn from(subset: &Subset) -> Self {
+        let addresses = |addresses: &[EndpointAddress]| addresses.iter().map(WireAddress::from).collect();
+        Self {
+            addresses: addresses(&subset.addresses),
+            not_ready_addresses: addresses(&subset.not_ready_addresses),
+            ports: subset.ports.iter().map(WirePort::from).collect(),
+        }
+    }
+}
+
+impl From<&EndpointAddress> for WireAddress {
+    fn from(address: &EndpointAddress) -> Self {
+        Self {
+            ip: address.ip.to_string(),
+            hostname: owned(address.hostname.as_ref()),
+            node_name: owned(address.node_name.as_ref()),
+            target_ref: address.target_ref.as_ref().map(WireTargetRef::from),
+        }
+    }
+}
+
+impl From<&EndpointsPort> for WirePort {
+    fn from(port: &EndpointsPort) -> Self {
+        Self {
+            name: port.name.as_ref().into(),
+            protocol: Some(port.protocol.as_str().into()),
+            port: port.port.into(),
+            app_protocol: owned(port.app_protocol.as_ref()),
+        }
+    }
 }
 
 impl From<Wire> for Endpoints {
@@ -134,7 +201,7 @@ impl From<Wire> for Endpoints {
         let mut problems = Vec::new();
         let subsets = wire.subsets.into_iter().enumerate();
         let subsets = subsets.filter_map(|(index, subset)| subset_of(index, subset, &mut problems)).collect();
-        Self { meta: wire.metadata, subsets, problems }
+        Self { meta: wire.metadata.into(), subsets, problems }
     }
 }
 
@@ -180,21 +247,24 @@ fn address_of(
     };
     Some(EndpointAddress {
         ip,
-        hostname: wire.hostname.filter(|name| !name.is_empty()),
-        node_name: wire.node_name.filter(|name| !name.is_empty()),
-        target_ref: wire.target_ref,
+        hostname: text(wire.hostname),
+        node_name: text(wire.node_name),
+        target_ref: wire.target_ref.map(TargetRef::from),
     })
 }
 
 fn port_of(field: &str, wire: WirePort, problems: &mut Vec<Problem>) -> Option<EndpointsPort> {
-    let protocol = wire.protocol.as_deref().unwrap_or("TCP");
-    let Ok(protocol) = protocol.parse() else {
-        problems.push(Problem::new(format!("{field}.protocol"), format!("unknown protocol {protocol:?}")));
-        return None;
+    let protocol = match parse_protocol(wire.protocol.as_deref()) {
+        Ok(protocol) => protocol,
+        Err(reason) => {
+            problems.push(Problem::new(format!("{field}.protocol"), reason));
+            return None;
+        }
     };
     match u16::try_from(wire.port) {
         Ok(port) if port > 0 => {
-            Some(EndpointsPort { name: wire.name, protocol, port, app_protocol: wire.app_protocol })
+            let app_protocol = wire.app_protocol.map(Arc::from);
+            Some(EndpointsPort { name: wire.name.into(), protocol, port, app_protocol })
         }
         _ => {
             problems.push(Problem::new(format!("{field}.port"), format!("{} is not a port", wire.port)));

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Addresses of a pod or an endpoint: mostly one, which takes no memory of its own.
+pub type IpAddrs = SmallVec<[IpAddr; 1]>;
 
 /// IP family, spelt as Kubernetes does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,14 +32,19 @@ impl IpFamily {
             IpAddr::V6(_) => Self::V6,
         }
     }
+
+    /// The API's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
 }
 
 impl fmt::Display for IpFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -95,6 +104,14 @@ impl FromStr for Protocol {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == text).ok_or(())
+    }
+}
+
+/// Reads the protocol of a port; none or an empty text is TCP, as the API says. What is wrong with it otherwise.
+pub(crate) fn parse_protocol(text: Option<&str>) -> Result<Protocol, String> {
+    match text.unwrap_or_default() {
+        "" => Ok(Protocol::default()),
+        text => text.parse().map_err(|()| format!("unknown protocol {text:?}")),
     }
 }
 

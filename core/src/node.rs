@@ -1,13 +1,15 @@
 //! Node, as topology and the node proxy need it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use prost::Message;
 use serde::Deserialize;
 
-use crate::meta::or_default;
-use crate::{Meta, Pool, Problem, parse_ip};
+use crate::meta::{lossy, or_default, text_as_bytes};
+use crate::{Encoding, Meta, Pool, Problem, Undecodable, meta, parse_ip};
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,6 +21,10 @@ pub struct Node {
     pub zone: Option<Arc<str>>,
     /// Addresses of type InternalIP and then ExternalIP, in the object's order.
     pub addresses: Vec<IpAddr>,
+    /// How many of them, at the beginning, are of type InternalIP.
+    pub internal: usize,
+    /// `spec.providerID`: what a cloud calls the machine.
+    pub provider_id: Option<Arc<str>>,
     /// Pod ranges of the node.
     pub pod_cidrs: Vec<IpNet>,
     /// Keys of the node's taints.
@@ -32,10 +38,24 @@ pub struct Node {
 }
 
 impl Node {
+    pub(crate) fn decode(encoding: Encoding, object: &[u8]) -> Result<Self, Undecodable> {
+        encoding.read::<Wire>(object).map(Self::from)
+    }
+
     /// Whether pods that need no special place may run on it: it is ready and no part of the control plane.
     pub fn is_worker(&self) -> bool {
         let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
         self.ready && !roles.iter().any(|role| self.meta.labels.contains_key(role))
+    }
+
+    /// Addresses of type InternalIP.
+    pub fn internal_ips(&self) -> &[IpAddr] {
+        &self.addresses[..self.internal.min(self.addresses.len())]
+    }
+
+    /// Addresses of type ExternalIP.
+    pub fn external_ips(&self) -> &[IpAddr] {
+        &self.addresses[self.internal.min(self.addresses.len())..]
     }
 
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
@@ -49,70 +69,92 @@ impl Node {
 /// Label that holds a node's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
-#[derive(Deserialize)]
+#[derive(Message, Deserialize)]
 struct Wire {
-    metadata: Meta,
+    #[prost(message, required, tag = "1")]
+    metadata: meta::Wire,
+    #[prost(message, required, tag = "2")]
     #[serde(default)]
     spec: Spec,
+    #[prost(message, required, tag = "3")]
     #[serde(default)]
     status: Status,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
+    #[prost(string, repeated, tag = "7")]
     #[serde(rename = "podCIDRs", deserialize_with = "or_default")]
     pod_cidrs: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
     #[serde(deserialize_with = "or_default")]
     taints: Vec<Taint>,
+    /// Any bytes: the API server does not look at it.
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(rename = "providerID", deserialize_with = "text_as_bytes")]
+    provider_id: Vec<u8>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(default)]
 struct Taint {
-    key: Arc<str>,
+    #[prost(string, tag = "1")]
+    key: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(default)]
 struct Status {
+    #[prost(message, repeated, tag = "5")]
     #[serde(deserialize_with = "or_default")]
     addresses: Vec<Address>,
+    #[prost(message, repeated, tag = "4")]
     #[serde(deserialize_with = "or_default")]
     conditions: Vec<Condition>,
+    #[prost(btree_map = "string, message", tag = "2")]
     #[serde(deserialize_with = "or_default")]
-    allocatable: Allocatable,
+    allocatable: BTreeMap<String, Quantity>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(default)]
 struct Condition {
+    #[prost(string, tag = "1")]
     #[serde(rename = "type")]
     kind: String,
+    #[prost(string, tag = "2")]
     status: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Allocatable {
-    cpu: Option<String>,
+/// An amount (api/resource Quantity).
+#[derive(PartialEq, Message, Deserialize)]
+#[serde(transparent)]
+struct Quantity {
+    #[prost(string, tag = "1")]
+    text: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(default)]
 struct Address {
+    #[prost(string, tag = "1")]
     #[serde(rename = "type")]
     kind: String,
+    #[prost(string, tag = "2")]
     address: String,
 }
 
 impl From<Wire> for Node {
     fn from(wire: Wire) -> Self {
-        let mut meta = wire.metadata;
-        meta.annotations.clear();
+        let mut metadata = wire.metadata;
+        metadata.annotations.clear();
+        let meta = Meta::from(metadata);
         let mut problems = Vec::new();
         let mut addresses = Vec::new();
+        let mut internal = 0;
         for kind in ["InternalIP", "ExternalIP"] {
+            internal = addresses.len();
             for address in wire.status.addresses.iter().filter(|address| address.kind == kind) {
                 match parse_ip(&address.address) {
                     Some(ip) => addresses.push(ip),
@@ -130,8 +172,8 @@ impl From<Wire> for Node {
                 Err(_) => problems.push(Problem::new("spec.podCIDRs", format!("{cidr:?} is not a CIDR"))),
             }
         }
-        let cpu = wire.status.allocatable.cpu.map_or(0, |text| {
-            thousandths(&text).unwrap_or_else(|| {
+        let cpu = wire.status.allocatable.get("cpu").map_or(0, |Quantity { text }| {
+            thousandths(text).unwrap_or_else(|| {
                 problems.push(Problem::new(
                     "status.allocatable[cpu]",
                     format!("{text:?} is not an amount of CPU"),
@@ -142,8 +184,9 @@ impl From<Wire> for Node {
         let ready = wire.status.conditions.iter().find(|condition| condition.kind == "Ready");
         let ready = ready.is_some_and(|condition| condition.status == "True");
         let zone = meta.labels.get(ZONE_LABEL).filter(|zone| !zone.is_empty()).cloned();
-        let taints = wire.spec.taints.into_iter().map(|taint| taint.key).collect();
-        Self { meta, zone, addresses, pod_cidrs, taints, ready, cpu, problems }
+        let taints = wire.spec.taints.into_iter().map(|taint| taint.key.into()).collect();
+        let provider_id = Some(lossy(&wire.spec.provider_id)).filter(|id| !id.is_empty());
+        Self { meta, zone, addresses, internal, provider_id, pod_cidrs, taints, ready, cpu, problems }
     }
 }
 

@@ -4,11 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use prost::Message;
 use serde::Deserialize;
 
-use crate::meta::or_default;
-use crate::net::publishable;
-use crate::{IpFamily, Meta, Pool, Problem, Protocol, parse_ip};
+use crate::meta::{Time, or_default, text};
+use crate::net::{parse_protocol, publishable};
+use crate::{
+    Encoding, IpAddrs, IpFamily, Meta, Pool, Problem, Protocol, ServiceEnvironment, Undecodable, meta,
+    parse_ip,
+};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,31 +29,35 @@ pub struct Pod {
     /// Phase.
     pub phase: Phase,
     /// Usable addresses of `status.podIPs` (or `podIP` where the list is empty).
-    pub ips: Vec<IpAddr>,
+    pub ips: IpAddrs,
     /// Whether the condition `Ready` is `True`.
     pub ready: bool,
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
     /// Named ports of containers, then of restartable init containers (sidecars, KEP-753).
     pub ports: Arc<[ContainerPort]>,
+    /// Which Services' variables it wants from Portolan, by its annotation.
+    pub environment: Option<ServiceEnvironment>,
     /// Parts that cannot be used.
     pub problems: Vec<Problem>,
 }
 
 impl Pod {
+    pub(crate) fn decode(encoding: Encoding, object: &[u8]) -> Result<Self, Undecodable> {
+        encoding.read::<Wire>(object).map(Self::from)
+    }
+
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
         self.meta.compact(pool);
         let texts = [&mut self.node_name, &mut self.hostname, &mut self.subdomain];
         pool.texts(texts.into_iter().flatten());
-        self.ips.shrink_to_fit();
         pool.ports(&mut self.ports);
     }
 
     /// Whether nothing that is kept of it differs, but for the version of the object.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        let (version, generation) = (other.meta.resource_version, other.meta.generation);
         let mut aligned = self.clone();
-        (aligned.meta.resource_version, aligned.meta.generation) = (version, generation);
+        aligned.meta.resource_version = other.meta.resource_version;
         aligned == *other
     }
 
@@ -65,7 +73,7 @@ impl Pod {
 }
 
 /// Phase of a pod's life (`status.phase`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Not all containers run yet.
     Pending,
@@ -77,8 +85,19 @@ pub enum Phase {
     Failed,
     /// The node does not answer, or the phase is not set.
     #[default]
-    #[serde(other)]
     Unknown,
+}
+
+impl From<&str> for Phase {
+    fn from(text: &str) -> Self {
+        match text {
+            "Pending" => Self::Pending,
+            "Running" => Self::Running,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// A named port that a container declares.
@@ -92,103 +111,128 @@ pub struct ContainerPort {
     pub port: u16,
 }
 
-#[derive(Deserialize)]
+#[derive(Message, Deserialize)]
 struct Wire {
-    metadata: Meta,
+    #[prost(message, required, tag = "1")]
+    metadata: meta::Wire,
+    #[prost(message, required, tag = "2")]
     #[serde(default)]
     spec: Spec,
+    #[prost(message, required, tag = "3")]
     #[serde(default)]
     status: Status,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
-    node_name: Option<Arc<str>>,
-    hostname: Option<Arc<str>>,
-    subdomain: Option<Arc<str>>,
+    #[prost(string, optional, tag = "10")]
+    node_name: Option<String>,
+    #[prost(string, optional, tag = "16")]
+    hostname: Option<String>,
+    #[prost(string, optional, tag = "17")]
+    subdomain: Option<String>,
+    #[prost(message, repeated, tag = "2")]
     #[serde(deserialize_with = "or_default")]
     containers: Vec<Container>,
+    #[prost(message, repeated, tag = "20")]
     #[serde(deserialize_with = "or_default")]
     init_containers: Vec<Container>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
+    #[prost(string, tag = "1")]
     name: String,
+    #[prost(string, optional, tag = "24")]
     restart_policy: Option<String>,
+    #[prost(message, repeated, tag = "6")]
     #[serde(deserialize_with = "or_default")]
     ports: Vec<WirePort>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WirePort {
-    name: Option<Arc<str>>,
+    #[prost(string, optional, tag = "1")]
+    name: Option<String>,
+    #[prost(string, optional, tag = "4")]
     protocol: Option<String>,
+    #[prost(int64, tag = "3")]
     container_port: i64,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
+    #[prost(string, tag = "1")]
     #[serde(deserialize_with = "or_default")]
-    phase: Phase,
+    phase: String,
+    #[prost(string, optional, tag = "6")]
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
+    #[prost(message, repeated, tag = "12")]
     #[serde(rename = "podIPs", deserialize_with = "or_default")]
     pod_ips: Vec<WireIp>,
+    #[prost(message, repeated, tag = "2")]
     #[serde(deserialize_with = "or_default")]
     conditions: Vec<Condition>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(default)]
 struct WireIp {
+    #[prost(string, tag = "1")]
     ip: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Condition {
+    #[prost(string, tag = "1")]
     #[serde(rename = "type")]
     kind: String,
+    #[prost(string, tag = "2")]
     status: String,
-    last_transition_time: Option<Timestamp>,
+    #[prost(message, optional, tag = "4")]
+    last_transition_time: Option<Time>,
 }
 
 impl From<Wire> for Pod {
     fn from(wire: Wire) -> Self {
-        let Wire { metadata: mut meta, spec, status } = wire;
-        meta.annotations.clear();
-        meta.owner_references.clear();
+        let Wire { mut metadata, spec, status } = wire;
+        let environment = metadata.annotations.get(ServiceEnvironment::KEY);
+        let environment = environment.and_then(|text| ServiceEnvironment::parse(str::from_utf8(text).ok()?));
+        metadata.annotations.clear();
+        metadata.owner_references.clear();
         let mut problems = Vec::new();
         let ips = addresses(&status, &mut problems);
         let ports = ports(&spec, &mut problems);
         let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
         Self {
-            meta,
-            node_name: spec.node_name.filter(|name| !name.is_empty()),
-            hostname: spec.hostname.filter(|name| !name.is_empty()),
-            subdomain: spec.subdomain.filter(|name| !name.is_empty()),
-            phase: status.phase,
+            meta: metadata.into(),
+            environment,
+            node_name: text(spec.node_name),
+            hostname: text(spec.hostname),
+            subdomain: text(spec.subdomain),
+            phase: Phase::from(status.phase.as_str()),
             ips,
             ready: ready.is_some_and(|condition| condition.status == "True"),
-            ready_changed: ready.and_then(|condition| condition.last_transition_time),
+            ready_changed: ready.and_then(|condition| condition.last_transition_time?.known()),
             ports,
             problems,
         }
     }
 }
 
-fn addresses(status: &Status, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+fn addresses(status: &Status, problems: &mut Vec<Problem>) -> IpAddrs {
     let texts: Vec<&str> = if status.pod_ips.is_empty() {
         status.pod_ip.iter().map(String::as_str).collect()
     } else {
         status.pod_ips.iter().map(|entry| entry.ip.as_str()).collect()
     };
-    let mut ips = Vec::with_capacity(texts.len());
+    let mut ips = IpAddrs::with_capacity(texts.len());
     for (index, text) in texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty()) {
         match parse_ip(text) {
             Some(ip) if publishable(ip) => ips.push(ip),
@@ -211,15 +255,12 @@ fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Arc<[ContainerPort]> {
     let mut ports = Vec::new();
     for container in spec.containers.iter().chain(sidecars) {
         for wire in &container.ports {
-            let Some(name) = wire.name.clone().filter(|name| !name.is_empty()) else { continue };
+            let Some(name) = text(wire.name.clone()) else { continue };
             let field = || format!("spec.containers[{}].ports[{name}]", container.name);
-            let protocol = match wire.protocol.as_deref().unwrap_or("TCP").parse() {
+            let protocol = match parse_protocol(wire.protocol.as_deref()) {
                 Ok(protocol) => protocol,
-                Err(()) => {
-                    problems.push(Problem::new(
-                        field(),
-                        format!("unknown protocol {:?}", wire.protocol.as_deref().unwrap_or("")),
-                    ));
+                Err(reason) => {
+                    problems.push(Problem::new(field(), reason));
                     continue;
                 }
             };
@@ -268,7 +309,7 @@ mod tests {
                 {"name": "zero", "containerPort": 0}, {"name": "odd", "containerPort": 9, "protocol": "QUIC"},
                 {"name": "good", "containerPort": 9}]}]},
             "status": {"phase": "Odd", "podIPs": [{"ip": "nonsense"}, {"ip": "127.0.0.1"}, {"ip": "10.0.0.9"}]}}"#);
-        assert_eq!(pod.ips, ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(pod.ips[..], ["10.0.0.9".parse::<IpAddr>().unwrap()]);
         assert_eq!(pod.ports.len(), 1);
         assert_eq!(pod.phase, Phase::Unknown);
         let fields: Vec<_> = pod.problems.iter().map(|problem| problem.field.as_str()).collect();

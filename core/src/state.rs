@@ -8,75 +8,19 @@ use serde::de::DeserializeOwned;
 
 use crate::table::Change;
 use crate::{
-    EndpointSlice, Endpoints, Event, Meta, Namespace, Node, ObjectName, Pod, Pool, Problem, SelectorIndex,
-    Service, Table, ZoneCpu,
+    Encoding, EndpointSlice, Endpoints, Event, IpAddress, Kind, Lease, LoadBalancerPool, Meta, Namespace,
+    Node, ObjectName, Pod, Pool, Problem, SelectorIndex, Service, ServiceCidr, Table, Undecodable, ZoneCpu,
 };
-
-/// A watched kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// core/v1 Pod
-    Pod,
-    /// core/v1 Service
-    Service,
-    /// discovery.k8s.io/v1 EndpointSlice
-    EndpointSlice,
-    /// core/v1 Endpoints
-    Endpoints,
-    /// core/v1 Node
-    Node,
-    /// core/v1 Namespace
-    Namespace,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Pod, Self::Service, Self::EndpointSlice, Self::Endpoints, Self::Node, Self::Namespace];
-
-    /// Name as in `kind:`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Endpoints => "Endpoints",
-            Self::Node => "Node",
-            Self::Namespace => "Namespace",
-        }
-    }
-
-    /// Group and version, as in `apiVersion:`.
-    pub fn api_version(self) -> &'static str {
-        match self {
-            Self::EndpointSlice => "discovery.k8s.io/v1",
-            _ => "v1",
-        }
-    }
-
-    /// Name in URLs.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Pod => "pods",
-            Self::Service => "services",
-            Self::EndpointSlice => "endpointslices",
-            Self::Endpoints => "endpoints",
-            Self::Node => "nodes",
-            Self::Namespace => "namespaces",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A kind of object that the State holds.
 pub trait Watched: DeserializeOwned + fmt::Debug + Send + Sync + 'static {
     /// The kind.
     const KIND: Kind;
+
+    /// Reads an object, without its envelope.
+    fn decode(encoding: Encoding, object: &[u8]) -> Result<Self, Undecodable>
+    where
+        Self: Sized;
 
     /// Metadata.
     fn meta(&self) -> &Meta;
@@ -126,6 +70,10 @@ macro_rules! watched {
     ($kind:ident, $field:ident $(, $extra:item)*) => {
         impl Watched for $kind {
             const KIND: Kind = Kind::$kind;
+
+            fn decode(encoding: Encoding, object: &[u8]) -> Result<Self, Undecodable> {
+                Self::decode(encoding, object)
+            }
 
             fn meta(&self) -> &Meta {
                 &self.meta
@@ -196,11 +144,12 @@ watched!(
     },
     fn index(
         state: &mut State,
-        _: &mut ChangeSet,
+        changes: &mut ChangeSet,
         name: &ObjectName,
         old: Option<&Self>,
         new: Option<&Self>,
     ) {
+        changes.slices_of.extend(old.into_iter().chain(new).filter_map(EndpointSlice::service));
         state.index_slice(name, old, new);
     }
 );
@@ -228,6 +177,22 @@ watched!(
     }
 );
 watched!(Namespace, namespaces);
+watched!(Lease, leases);
+watched!(
+    LoadBalancerPool,
+    load_balancer_pools,
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+);
+watched!(IpAddress, ip_addresses);
+watched!(
+    ServiceCidr,
+    service_cidrs,
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+);
 
 /// Every watched object of a process. Kinds that the process does not watch stay empty.
 #[derive(Debug, Default)]
@@ -244,11 +209,17 @@ pub struct State {
     pub nodes: Table<Node>,
     /// Namespaces.
     pub namespaces: Table<Namespace>,
+    /// Leases.
+    pub leases: Table<Lease>,
+    /// LoadBalancerPools.
+    pub load_balancer_pools: Table<LoadBalancerPool>,
+    /// IPAddresses.
+    pub ip_addresses: Table<IpAddress>,
+    /// ServiceCIDRs.
+    pub service_cidrs: Table<ServiceCidr>,
     selectors: SelectorIndex,
     members: Sets,
     slices_of: Sets,
-    pods_in: HashMap<Arc<str>, HashSet<Arc<str>>>,
-    pods_on: HashMap<Arc<str>, HashSet<ObjectName>>,
     zone_cpu: ZoneCpu,
     topology_aware: BTreeSet<ObjectName>,
     pool: Pool,
@@ -274,7 +245,7 @@ impl State {
             self.pool.sweep();
         }
         let (table, _) = T::slots(self, changes);
-        for Change { name, old, new } in table.apply(event, T::meta) {
+        for Change { name, old, new } in table.apply(event) {
             T::index(self, changes, &name, old.as_deref(), new.as_deref());
             T::slots(self, changes).1.record(name, Edit { old, new });
         }
@@ -289,6 +260,10 @@ impl State {
             Kind::Endpoints => self.endpoints.synced(),
             Kind::Node => self.nodes.synced(),
             Kind::Namespace => self.namespaces.synced(),
+            Kind::Lease => self.leases.synced(),
+            Kind::LoadBalancerPool => self.load_balancer_pools.synced(),
+            Kind::IpAddress => self.ip_addresses.synced(),
+            Kind::ServiceCidr => self.service_cidrs.synced(),
         }
     }
 
@@ -301,13 +276,17 @@ impl State {
             Kind::Endpoints => self.endpoints.len(),
             Kind::Node => self.nodes.len(),
             Kind::Namespace => self.namespaces.len(),
+            Kind::Lease => self.leases.len(),
+            Kind::LoadBalancerPool => self.load_balancer_pools.len(),
+            Kind::IpAddress => self.ip_addresses.len(),
+            Kind::ServiceCidr => self.service_cidrs.len(),
         }
     }
 
     /// Pods that a Service selects, by name.
     pub fn pods_of<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a Arc<Pod>> {
         let names = self.members.get(service).into_iter().flatten();
-        names.filter_map(|name| self.pods.get(&sibling(service, name)))
+        names.filter_map(|name| self.pods.find(&service.namespace, name))
     }
 
     /// Services that select a pod.
@@ -321,12 +300,7 @@ impl State {
     /// Slices that name a Service, whoever keeps them, by name.
     pub fn slices_of<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
         let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get(&sibling(service, name)))
-    }
-
-    /// Pods bound to a node, in no particular order.
-    pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Arc<Pod>> {
-        self.pods_on.get(node).into_iter().flatten().filter_map(|name| self.pods.get(name))
+        names.filter_map(|name| self.slices.find(&service.namespace, name))
     }
 
     /// CPU of the zones.
@@ -348,20 +322,6 @@ impl State {
     ) {
         if self.for_readers {
             return;
-        }
-        if old.is_none() {
-            self.pods_in.entry(name.namespace.clone()).or_default().insert(name.name.clone());
-        } else if new.is_none() {
-            remove(&mut self.pods_in, &name.namespace, &name.name);
-        }
-        let node = |pod: Option<&Pod>| pod.and_then(|pod| pod.node_name.clone());
-        if node(old) != node(new) {
-            if let Some(node) = node(old) {
-                remove(&mut self.pods_on, &node, name);
-            }
-            if let Some(node) = node(new) {
-                self.pods_on.entry(node).or_default().insert(name.clone());
-            }
         }
         // Most updates of a pod, to the end of its termination, are of no matter to any Service.
         if old.zip(new).is_some_and(|(old, new)| old.same_as(new)) {
@@ -399,19 +359,10 @@ impl State {
         self.selectors.set(name, after.as_ref());
         self.members.remove(name);
         let Some(selector) = after else { return };
-        let selected = |pod: &Arc<str>| {
-            self.pods.get(&sibling(name, pod)).is_some_and(|pod| {
-                selector.iter().all(|(key, value)| pod.meta.labels.get(key) == Some(value))
-            })
-        };
-        let members: BTreeSet<_> = self
-            .pods_in
-            .get(&name.namespace)
-            .into_iter()
-            .flatten()
-            .filter(|pod| selected(pod))
-            .cloned()
-            .collect();
+        let selected =
+            |pod: &&Arc<Pod>| selector.iter().all(|(key, value)| pod.meta.labels.get(key) == Some(value));
+        let pods = self.pods.of_namespace(&name.namespace).filter(selected);
+        let members: BTreeSet<_> = pods.map(|pod| pod.meta.name.clone()).collect();
         if !members.is_empty() {
             self.members.insert(name.clone(), members);
         }
@@ -434,15 +385,6 @@ fn sibling(of: &ObjectName, name: &Arc<str>) -> ObjectName {
 fn drop_member(sets: &mut Sets, key: &ObjectName, member: &str) {
     if let Some(set) = sets.get_mut(key) {
         set.remove(member);
-        if set.is_empty() {
-            sets.remove(key);
-        }
-    }
-}
-
-fn remove<V: Eq + std::hash::Hash>(sets: &mut HashMap<Arc<str>, HashSet<V>>, key: &str, value: &V) {
-    if let Some(set) = sets.get_mut(key) {
-        set.remove(value);
         if set.is_empty() {
             sets.remove(key);
         }
@@ -510,8 +452,19 @@ pub struct ChangeSet {
     pub nodes: Edits<Node>,
     /// Namespaces.
     pub namespaces: Edits<Namespace>,
+    /// Leases.
+    pub leases: Edits<Lease>,
+    /// LoadBalancerPools.
+    pub load_balancer_pools: Edits<LoadBalancerPool>,
+    /// IPAddresses.
+    pub ip_addresses: Edits<IpAddress>,
+    /// ServiceCIDRs.
+    pub service_cidrs: Edits<ServiceCidr>,
     /// Services one of whose pods changed, came or went.
     pub memberships: HashSet<ObjectName>,
+    /// Services that one of the edited slices named, before, between or after its edits: a slice that came and
+    /// went is an edit from nothing to nothing.
+    pub slices_of: HashSet<ObjectName>,
     /// Whether the CPU of a zone is another one.
     pub zone_cpu: bool,
 }
@@ -525,6 +478,10 @@ impl ChangeSet {
             && self.endpoints.is_empty()
             && self.nodes.is_empty()
             && self.namespaces.is_empty()
+            && self.leases.is_empty()
+            && self.load_balancer_pools.is_empty()
+            && self.ip_addresses.is_empty()
+            && self.service_cidrs.is_empty()
             && self.memberships.is_empty()
     }
 
@@ -541,16 +498,19 @@ impl ChangeSet {
         merge(&mut self.endpoints, &later.endpoints);
         merge(&mut self.nodes, &later.nodes);
         merge(&mut self.namespaces, &later.namespaces);
+        merge(&mut self.leases, &later.leases);
+        merge(&mut self.load_balancer_pools, &later.load_balancer_pools);
+        merge(&mut self.ip_addresses, &later.ip_addresses);
+        merge(&mut self.service_cidrs, &later.service_cidrs);
         self.memberships.extend(later.memberships.iter().cloned());
+        self.slices_of.extend(later.slices_of.iter().cloned());
         self.zone_cpu |= later.zone_cpu;
     }
 
     /// Services whose spec, pods or slices changed: what a consumer of endpoints looks at again.
     pub fn touched_services(&self) -> BTreeSet<ObjectName> {
-        let slices = self.slices.iter().flat_map(|(_, edit)| [&edit.old, &edit.new]);
-        let slices = slices.filter_map(|slice| slice.as_ref()?.service());
-        let services = self.services.iter().map(|(name, _)| name.clone());
-        slices.chain(services).chain(self.memberships.iter().cloned()).collect()
+        let services = self.services.iter().map(|(name, _)| name);
+        services.chain(&self.slices_of).chain(&self.memberships).cloned().collect()
     }
 }
 

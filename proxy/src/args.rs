@@ -3,12 +3,14 @@
 mod duration;
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use portolan_core::{IpFamily, ObjectName, parse_ip};
 use portolan_runtime::{CommonArgs, Failure};
 
+use crate::announce::Announcement;
 use crate::settings::{NodePortAddresses, Settings};
 use crate::sysctl::Conntrack;
 
@@ -46,6 +48,17 @@ pub struct Args {
     /// Address of the node's health, /healthz and /livez (empty = none)
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10256")]
     healthz_bind_address: String,
+    /// Announce addresses of LoadBalancerPools on nodes with the label portolan.dev/announce=layer2: layer2 (by ARP and
+    /// NDP) or none
+    #[arg(long, value_name = "layer2|none", default_value = "none")]
+    announce: String,
+    /// Namespace of the Leases of nodes that announce
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    announce_namespace: String,
+    /// How long an announcing node's Lease lasts, in whole seconds, the same on all nodes: so long may an address be
+    /// without an owner after one died; when the API server is away for 4/5 of it, owners fall silent
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    announce_lease_duration: Duration,
     /// Raise the node's conntrack settings, and end; afterwards the proxy needs CAP_NET_ADMIN alone
     #[arg(long, conflicts_with_all = ["cleanup", "cleanup_daemonset"])]
     init_only: bool,
@@ -136,10 +149,40 @@ impl Args {
                 tcp_close_wait: timeout(self.conntrack_tcp_timeout_close_wait),
             },
             healthz_bind_address: healthz_bind_address(&self.healthz_bind_address)?,
+            announcement: self.announcement()?,
             ..Settings::new(self.node_name.trim())
         })
     }
 }
+
+impl Args {
+    fn announcement(&self) -> Result<Option<Announcement>, Failure> {
+        match self.announce.as_str() {
+            "none" => return Ok(None),
+            "layer2" => {}
+            other => {
+                return Err(Failure::usage(format!(
+                    "--announce {other}: unknown; layer2 and none are there"
+                )));
+            }
+        }
+        let lease_duration = self.announce_lease_duration;
+        if lease_duration.subsec_nanos() != 0 || !LEASE_SECONDS.contains(&lease_duration.as_secs()) {
+            return Err(Failure::usage(format!(
+                "--announce-lease-duration {lease_duration:?}: whole seconds from {} to {}",
+                LEASE_SECONDS.start(),
+                LEASE_SECONDS.end()
+            )));
+        }
+        if self.announce_namespace.is_empty() {
+            return Err(Failure::usage("--announce-namespace is missing"));
+        }
+        Ok(Some(Announcement { namespace: self.announce_namespace.clone(), lease_duration }))
+    }
+}
+
+/// Shorter Leases would have nodes renew them more often than an API server always answers.
+const LEASE_SECONDS: RangeInclusive<u64> = 2..=300;
 
 fn ranges(flag: &str, text: &str) -> Result<Vec<IpNet>, Failure> {
     let parse = |text: &str| -> Result<IpNet, Failure> {
@@ -247,6 +290,26 @@ mod tests {
     }
 
     #[test]
+    fn announcing_is_off_unless_asked_for() {
+        let announcement = |flags: &str| match command(&format!("--node-name n1 {flags}")) {
+            Ok(Command::Run(settings)) => settings.announcement,
+            other => panic!("{other:?}"),
+        };
+        let want = |namespace: &str, seconds| {
+            Some(Announcement {
+                namespace: namespace.to_owned(),
+                lease_duration: Duration::from_secs(seconds),
+            })
+        };
+        assert_eq!(announcement("--announce=none --announce-lease-duration 9s"), None);
+        assert_eq!(announcement("--announce=layer2"), want("kube-system", 5));
+        assert_eq!(
+            announcement("--announce=layer2 --announce-namespace n --announce-lease-duration 20s"),
+            want("n", 20)
+        );
+    }
+
+    #[test]
     fn cleanup_needs_no_node() {
         let clean_up = |stay| Ok(Command::CleanUp { table: "portolan".into(), stay });
         assert_eq!(command("--cleanup"), clean_up(false));
@@ -282,6 +345,16 @@ mod tests {
             ("--node-name n --nodeport-addresses eth0", "--nodeport-addresses: \"eth0\""),
             ("--node-name n --conntrack-tcp-timeout-established 5", "--conntrack-tcp-timeout-established"),
             ("--node-name n --healthz-bind-address x", "--healthz-bind-address: \"x\""),
+            ("--node-name n --announce bgp", "--announce bgp: unknown"),
+            (
+                "--node-name n --announce layer2 --announce-lease-duration 1s",
+                "--announce-lease-duration 1s: whole seconds",
+            ),
+            (
+                "--node-name n --announce layer2 --announce-lease-duration 2500ms",
+                "whole seconds from 2 to 300",
+            ),
+            ("--node-name n --announce layer2 --announce-namespace=", "--announce-namespace is missing"),
             ("--stay", "--cleanup"),
             ("--cleanup --init-only", "--init-only"),
             ("--cleanup-daemonset portolan-proxy", "--cleanup-daemonset: \"portolan-proxy\""),

@@ -3,6 +3,7 @@
 //! The decisions are `portolan_rules`'; this crate is the shell around them: it watches the State, has
 //! changes decided, carries them to the kernel, and serves the health ports.
 
+pub mod announce;
 pub mod args;
 pub mod backend;
 pub mod capability;

@@ -8,7 +8,7 @@ use portolan_runtime::{
 };
 
 use crate::args::{Args, Command};
-use crate::{Context, Proxy, Settings, capability, cleanup, sysctl};
+use crate::{Context, Proxy, Settings, announce, capability, cleanup, sysctl};
 
 /// `portolan-proxy`, from the command line to the exit status.
 pub fn main() -> ExitCode {
@@ -28,11 +28,11 @@ async fn program(args: Args) -> Result<(), Failure> {
             cleanup::nodes(args.common.client().await?, &daemon_set, timeout).await
         }
         Command::CleanUp { table, stay } => {
-            check_capability()?;
+            check_capability(false)?;
             if stay { cleanup::stay(table).await } else { cleanup::node(table).await }
         }
         Command::Run(settings) => {
-            check_capability()?;
+            check_capability(settings.announcement.is_some())?;
             let admin = Admin::new();
             admin.control_log(log);
             proxy(&args, settings, admin).await
@@ -40,8 +40,8 @@ async fn program(args: Args) -> Result<(), Failure> {
     }
 }
 
-fn check_capability() -> Result<(), Failure> {
-    capability::check().map_err(|missing| Failure::usage(missing.to_string()))
+fn check_capability(announce: bool) -> Result<(), Failure> {
+    capability::check(announce).map_err(|missing| Failure::usage(missing.to_string()))
 }
 
 async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Failure> {
@@ -50,15 +50,33 @@ async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Fail
     let recorder = Recorder::new(client.clone(), "portolan-proxy", settings.node_name.clone());
     let store = Store::for_readers();
     let problems = Problems::new(&admin, Some(recorder.clone()));
-    let mut watches = Watches::new(client, store.clone(), problems, &admin);
+    let mut watches = Watches::new(client.clone(), store.clone(), problems, &admin);
     watches.open::<Service>(Selection::labels(format!("!{PROXY_NAME_LABEL}")));
     watches.open::<EndpointSlice>(Selection::labels(format!("!{HEADLESS_LABEL}")));
     watches.open::<Node>(Selection::fields(format!("metadata.name={}", settings.node_name)));
     let (admin_server, ended) = (admin.clone(), shutdown.clone());
+    let announcing = settings.announcement.clone().map(|announcement| {
+        let metrics = announce::Metrics::default();
+        admin.register(|registry| metrics.register(registry));
+        let context = announce::Context {
+            node: settings.node_name.as_str().into(),
+            settings: announcement,
+            client,
+            store: store.clone(),
+            recorder: Some(recorder.clone()),
+            metrics,
+        };
+        tokio::spawn(announce::run(context, watches.apart(), shutdown.clone()))
+    });
     let proxy = Proxy::new(settings, Context { store, recorder: Some(recorder), admin, shutdown });
     if let Some(address) = args.common.admin_bind_address {
         let listener = Admin::bind(address).await?;
         tokio::spawn(admin_server.serve(listener, ended));
     }
-    proxy.run().await.map_err(Failure::from)
+    let outcome = proxy.run().await.map_err(Failure::from);
+    if let (Some(announcing), Ok(())) = (announcing, &outcome) {
+        // It gives its Lease back, which tells the other nodes to take over at once.
+        announcing.await.map_err(|error| Failure::fatal(error.to_string()))?;
+    }
+    outcome
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::announce::Announcement;
 use crate::sysctl::Conntrack;
 
 /// Everything that decides how the proxy works.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub conntrack: Conntrack,
     /// Address of `/healthz` and `/livez`; `None` = not served.
     pub healthz_bind_address: Option<SocketAddr>,
+    /// How the node announces addresses of load balancers; `None` = not at all.
+    pub announcement: Option<Announcement>,
     /// How often it is checked that nobody else changed our tables.
     pub check_interval: Duration,
 }
@@ -53,6 +56,7 @@ impl Settings {
             masquerade_all: false,
             conntrack: Conntrack::default(),
             healthz_bind_address: None,
+            announcement: None,
             check_interval: Duration::from_secs(30),
         }
     }

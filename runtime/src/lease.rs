@@ -6,17 +6,22 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::Client;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::Backoff;
 use crate::watch::explain;
+use crate::{Admin, Backoff};
+
+mod record;
+
+use record::{Lease, Spec, microseconds};
 
 /// Durations of an election; the defaults are client-go's.
 #[derive(Clone, Copy, Debug)]
@@ -71,35 +76,66 @@ impl Leadership {
         // The channel closes only when the process ends.
         let _ = self.0.wait_for(|until| until.is_some_and(|until| Instant::now() < until)).await;
     }
+
+    /// Waits until this process leads no more.
+    pub async fn lost(&mut self) {
+        loop {
+            let until = *self.0.borrow_and_update();
+            let Some(until) = until.filter(|until| Instant::now() < *until) else { return };
+            tokio::select! {
+                () = sleep_until(until) => {}
+                Ok(()) = self.0.changed() => {}
+            }
+        }
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Spec {
-    holder_identity: Option<String>,
-    lease_duration_seconds: Option<u32>,
-    acquire_time: Option<String>,
-    renew_time: Option<String>,
-    lease_transitions: Option<u32>,
+/// What came of a try that the API server has answered.
+enum Tried {
+    Held,
+    /// Why not.
+    NotHeld(String),
 }
 
-#[derive(Debug, Deserialize)]
-struct Lease {
-    /// Goes back as it came: its version is the precondition of a write, and its labels may be somebody's.
-    metadata: Value,
-    #[serde(default)]
-    spec: Spec,
+/// Tries that failed in a row.
+struct Failing {
+    since: Instant,
+    /// Of the first.
+    reason: String,
+}
+
+/// Label of the gauge: name of the Lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeaseLabel {
+    name: String,
 }
 
 impl Election {
-    /// Runs until shutdown, then gives the Lease back so that another replica takes over at once.
-    pub fn run(self, shutdown: CancellationToken) -> (Leadership, tokio::task::JoinHandle<()>) {
+    /// Runs until shutdown, then gives the Lease back so that another replica takes over at once. Tells by
+    /// client-go's gauge `leader_election_master_status` whether this process leads.
+    pub fn run(
+        self,
+        admin: &Admin,
+        shutdown: CancellationToken,
+    ) -> (Leadership, tokio::task::JoinHandle<()>) {
+        let masters = Family::<LeaseLabel, Gauge>::default();
+        admin.register(|registry| {
+            let help = "Whether this process holds the Lease (1) or stands by (0)";
+            registry.register("leader_election_master_status", help, masters.clone());
+        });
+        let master = masters.get_or_create(&LeaseLabel { name: self.name.clone() }).clone();
         let (sender, receiver) = watch::channel(None);
-        (Leadership(receiver), tokio::spawn(self.compete(sender, shutdown)))
+        (Leadership(receiver), tokio::spawn(self.compete(sender, master, shutdown)))
     }
 
-    async fn compete(self, leading: watch::Sender<Option<Instant>>, shutdown: CancellationToken) {
+    async fn compete(
+        self,
+        leading: watch::Sender<Option<Instant>>,
+        master: Gauge,
+        shutdown: CancellationToken,
+    ) {
         let mut seen: Option<(Spec, Instant)> = None;
+        let mut failing = None;
         let mut backoff = Backoff::new(self.times.retry, self.times.retry * 2);
         loop {
             let began = Instant::now();
@@ -111,43 +147,61 @@ impl Election {
                 outcome = timeout_at(deadline, self.try_hold(&mut seen)) => outcome,
                 () = shutdown.cancelled() => break,
             };
+            let tried = match outcome {
+                Ok(tried) => tried.map_err(|error| explain(&error)),
+                Err(_) => Err("the API server does not answer in time".to_owned()),
+            };
             let was_leading = leading.borrow().is_some();
-            match outcome {
-                Ok(Ok(true)) => {
+            match tried {
+                Ok(Tried::Held) => {
                     if !was_leading {
                         info!(lease = %self.name, identity = %self.identity, "leading");
                     }
+                    self.works_again(&mut failing);
                     leading.send_replace(Some(began + self.times.renew_deadline));
                 }
-                Ok(Ok(false)) => {
+                Ok(Tried::NotHeld(reason)) => {
                     if was_leading {
-                        warn!(lease = %self.name, "another process leads now");
+                        warn!(lease = %self.name, reason, "lost the lead: another process took the lease");
                     }
+                    self.works_again(&mut failing);
                     leading.send_replace(None);
                 }
-                Ok(Err(error)) => {
-                    debug!(lease = %self.name, error = %explain(&error), "cannot renew the lease");
+                Err(reason) => {
+                    let failing = failing.get_or_insert_with(|| {
+                        warn!(lease = %self.name, reason, "cannot take or renew the lease; trying again");
+                        Failing { since: began, reason: reason.clone() }
+                    });
+                    debug!(lease = %self.name, reason, "cannot take or renew the lease");
+                    if leading.borrow().is_some_and(|until| Instant::now() >= until) {
+                        // The last try had no time left to find out why.
+                        let Failing { reason, .. } = failing;
+                        warn!(lease = %self.name, reason, "lost the lead: the lease was not renewed in time");
+                        leading.send_replace(None);
+                    }
                 }
-                Err(_) => debug!(lease = %self.name, "renewing the lease takes too long"),
             }
-            let expired = leading.borrow().is_some_and(|until| Instant::now() >= until);
-            if expired {
-                warn!(lease = %self.name, "lost the lead: the lease could not be renewed in time");
-                leading.send_replace(None);
-            }
+            master.set(leading.borrow().is_some().into());
             let pause = if leading.borrow().is_some() { self.times.retry } else { backoff.next_pause() };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = shutdown.cancelled() => break,
             }
         }
+        master.set(0);
         if leading.send_replace(None).is_some() {
             self.release().await;
         }
     }
 
+    fn works_again(&self, failing: &mut Option<Failing>) {
+        if let Some(Failing { since, .. }) = failing.take() {
+            info!(lease = %self.name, "the lease works again after {:.1} s", since.elapsed().as_secs_f64());
+        }
+    }
+
     /// Takes or renews the Lease if it is free, ours or expired by our own clock.
-    async fn try_hold(&self, seen: &mut Option<(Spec, Instant)>) -> Result<bool, kube::Error> {
+    async fn try_hold(&self, seen: &mut Option<(Spec, Instant)>) -> Result<Tried, kube::Error> {
         let now = microseconds();
         let mut spec = Spec {
             holder_identity: Some(self.identity.clone()),
@@ -175,7 +229,7 @@ impl Election {
             let lasts = Duration::from_secs(lease.spec.lease_duration_seconds.unwrap_or(15).into());
             let fresh = seen.as_ref().is_some_and(|(_, at)| at.elapsed() < lasts);
             if !holder.is_empty() && fresh {
-                return Ok(false);
+                return Ok(Tried::NotHeld(format!("{holder} holds it")));
             }
             spec.lease_transitions = Some(lease.spec.lease_transitions.unwrap_or(0) + 1);
         }
@@ -184,19 +238,11 @@ impl Election {
 
     async fn release(&self) {
         let free = async {
-            let lease: Lease = self.client.request(self.get()).await?;
-            if lease.spec.holder_identity.as_deref() != Some(&self.identity) {
-                return Ok(());
+            match self.free().await {
+                // A renewal that was cut short may have arrived in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => self.free().await,
+                outcome => outcome,
             }
-            let now = microseconds();
-            let spec = Spec {
-                holder_identity: Some(String::new()),
-                lease_duration_seconds: Some(1),
-                acquire_time: Some(now.clone()),
-                renew_time: Some(now),
-                lease_transitions: lease.spec.lease_transitions,
-            };
-            self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await.map(|_| ())
         };
         match tokio::time::timeout(self.times.retry, free).await {
             Ok(Ok(())) => info!(lease = %self.name, "lease released"),
@@ -205,47 +251,31 @@ impl Election {
         }
     }
 
-    fn path(&self) -> String {
-        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace)
+    async fn free(&self) -> Result<(), kube::Error> {
+        let lease: Lease = self.client.request(self.get()).await?;
+        if lease.spec.holder_identity.as_deref() != Some(&self.identity) {
+            return Ok(());
+        }
+        let now = microseconds();
+        let spec = Spec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: lease.spec.lease_transitions,
+        };
+        self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await.map(|_| ())
     }
-
-    fn body(metadata: &Value, spec: &Spec) -> Vec<u8> {
-        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
-            .to_string()
-            .into_bytes()
-    }
-
-    fn get(&self) -> http::Request<Vec<u8>> {
-        built(http::Request::get(format!("{}/{}", self.path(), self.name)), Vec::new())
-    }
-
-    fn create(&self, spec: &Spec) -> http::Request<Vec<u8>> {
-        let metadata = json!({"name": self.name, "namespace": self.namespace});
-        built(http::Request::post(self.path()), Self::body(&metadata, spec))
-    }
-
-    fn replace(&self, spec: &Spec, metadata: &Value) -> http::Request<Vec<u8>> {
-        built(http::Request::put(format!("{}/{}", self.path(), self.name)), Self::body(metadata, spec))
-    }
-}
-
-fn built(request: http::request::Builder, body: Vec<u8>) -> http::Request<Vec<u8>> {
-    request
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body)
-        .expect("namespaces and names of leases are valid in URIs")
 }
 
 /// Somebody else wrote first: not an error, only not ours.
-fn won<T>(outcome: Result<T, kube::Error>) -> Result<bool, kube::Error> {
+fn won<T>(outcome: Result<T, kube::Error>) -> Result<Tried, kube::Error> {
     match outcome {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(_) => Ok(Tried::Held),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Tried::NotHeld(status.message)),
         Err(error) => Err(error),
     }
 }
 
-/// Now, as MicroTime.
-fn microseconds() -> String {
-    format!("{:.6}", Timestamp::now())
-}
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! Events, the admin server, logging, configuration and an orderly start and end.
 
 mod admin;
+mod answer;
 mod args;
 mod backoff;
 mod client;
@@ -16,6 +17,7 @@ mod store;
 mod watch;
 
 pub use admin::{Admin, Check};
+pub use answer::{Answer, Status};
 pub use args::CommonArgs;
 pub use backoff::Backoff;
 pub use client::{ClientError, connect};

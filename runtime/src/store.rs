@@ -6,6 +6,7 @@ use portolan_core::{ChangeSet, Event, Kind, State, Watched};
 use tokio::sync::{Notify, watch};
 
 use crate::Check;
+use crate::watch::definition;
 
 /// The State, and who wants to hear of changes.
 #[derive(Clone, Default)]
@@ -92,8 +93,14 @@ impl Store {
     /// A readiness check that names the kinds still to be listed.
     pub fn check_synced(&self, kinds: &[Kind]) -> Check {
         let state = self.read();
-        let missing: Vec<_> =
-            kinds.iter().filter(|kind| !state.synced(**kind)).map(|kind| kind.plural()).collect();
+        let name = |kind: &Kind| {
+            if kind.custom() {
+                format!("{} (is that CustomResourceDefinition installed?)", definition(*kind))
+            } else {
+                kind.plural().to_owned()
+            }
+        };
+        let missing: Vec<_> = kinds.iter().filter(|kind| !state.synced(**kind)).map(name).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("not listed yet: {}", missing.join(", "))) }
     }
 
@@ -155,6 +162,17 @@ mod tests {
         let set = changes.next().await;
         assert_eq!(set.namespaces.iter().count(), 2);
         assert!(changes.take().is_empty());
+    }
+
+    #[test]
+    fn readiness_names_what_is_not_listed() {
+        let store = Store::new();
+        store.apply::<Namespace>([Event::ListBegins, Event::ListEnds]);
+        let kinds = [Kind::Namespace, Kind::Service, Kind::LoadBalancerPool];
+        let want = "not listed yet: services, \
+            loadbalancerpools.portolan.dev (is that CustomResourceDefinition installed?)";
+        assert_eq!(store.check_synced(&kinds), Err(want.to_owned()));
+        assert_eq!(store.check_synced(&kinds[..1]), Ok(()));
     }
 
     #[tokio::test]

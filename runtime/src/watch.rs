@@ -2,28 +2,36 @@
 //!
 //! kube's own `watcher` is not used because it needs each object's full `ObjectMeta`, fails a whole list
 //! for one object that does not decode, and stays at a version that the server has answered with an
-//! HTTP-level 410. This one decodes straight into the State's projections, object by object.
+//! HTTP-level 410. This one decodes straight into the State's projections, object by object, from protobuf
+//! where the server offers it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{AsyncBufRead, AsyncBufReadExt};
+use futures::{AsyncBufRead, TryStreamExt};
+use http_body_util::BodyExt;
 use kube::Client;
-use portolan_core::{Event, Watched};
+use portolan_core::{Event, Kind, List, Watched};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use crate::answer::{self, Answer};
 use crate::{Admin, Backoff, Problems, Store};
 
+mod failure;
 mod frame;
 mod request;
+mod stream;
 
-use frame::{Frame, Listed};
+use failure::Error;
+pub use failure::explain;
+use frame::{Frame, listed};
+use request::KindLabel;
 pub use request::Selection;
-use request::{KindLabel, ListPage};
+use stream::Events;
 
 /// How long the server keeps a watch open before it ends it itself.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(290);
@@ -32,6 +40,8 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(290);
 const IDLE: Duration = Duration::from_secs(310);
 /// How long a list or the opening of a watch may take to begin answering.
 const OPENING: Duration = Duration::from_secs(30);
+/// A watch that ends earlier without an event has failed, in good order or not; as client-go takes it.
+const VERY_SHORT: Duration = Duration::from_secs(1);
 
 /// The watches of a process.
 pub struct Watches {
@@ -61,6 +71,19 @@ impl Watches {
             registry.register("portolan_watch_reopened", "Watches opened again", metrics.reopened.clone());
         });
         Self { client, store, problems, metrics, recovered: Recovered::default(), tasks: JoinSet::new() }
+    }
+
+    /// Further watches on the same State, which end when these are dropped.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            store: self.store.clone(),
+            problems: self.problems.clone(),
+            metrics: self.metrics.clone(),
+            recovered: self.recovered.clone(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Opens a watch on one kind; it ends when `self` is dropped.
@@ -98,6 +121,8 @@ struct Watch<T> {
 enum End {
     /// The server ended it in good order; go on from the same version.
     Closed,
+    /// The same, before any event.
+    Silent,
     /// The version is too old: list again.
     Expired,
     /// The server does not know streaming lists.
@@ -116,7 +141,11 @@ impl<T: Watched> Watch<T> {
                 backoff.reset();
             }
             match outcome {
-                Ok(End::Closed) => backoff.reset(),
+                Ok(End::Silent) if began.elapsed() < VERY_SHORT => {
+                    debug!(kind = %T::KIND, "watch ended at once, without an event");
+                    tokio::time::sleep(backoff.next_pause()).await;
+                }
+                Ok(End::Closed | End::Silent) => backoff.reset(),
                 Ok(End::Expired) => {
                     debug!(kind = %T::KIND, "watch expired, listing again");
                     self.version = None;
@@ -129,8 +158,11 @@ impl<T: Watched> Watch<T> {
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
                     }
                     let mut recovered = self.recovered.subscribe();
+                    // What the server asks for is waited out, whatever else works again.
+                    let asked = error.retry_after();
+                    tokio::time::sleep(asked).await;
                     tokio::select! {
-                        () = tokio::time::sleep(backoff.next_pause()) => {}
+                        () = tokio::time::sleep(backoff.next_pause().saturating_sub(asked)) => {}
                         _ = recovered.changed() => {}
                     }
                 }
@@ -144,11 +176,10 @@ impl<T: Watched> Watch<T> {
             self.list().await?;
         }
         let request = self.selection.watch(T::KIND, self.version.as_deref(), SERVER_TIMEOUT)?;
-        let opened = timeout(OPENING, self.client.request_stream(request))
-            .await
-            .map_err(|_| Error::Silent(OPENING))?;
-        let stream = match opened {
-            Ok(stream) => stream,
+        let opened =
+            timeout(OPENING, answer::ask(&self.client, request)).await.map_err(|_| Error::Silent(OPENING))?;
+        let response = match opened {
+            Ok(response) => response,
             Err(kube::Error::Api(status)) if status.code == 410 => return Ok(End::Expired),
             // 1.33 has the feature off by default and answers 422; other servers may not know the parameter.
             Err(kube::Error::Api(status))
@@ -156,13 +187,18 @@ impl<T: Watched> Watch<T> {
             {
                 return Ok(End::NoStreamLists);
             }
+            Err(kube::Error::Api(status)) if status.code == 404 && T::KIND.custom() => {
+                return Err(Error::NotServed(definition(T::KIND)));
+            }
             Err(error) => return Err(error.into()),
         };
         if let Some(since) = failing_since.take() {
             self.recovered.send_modify(|times| *times += 1);
             info!(kind = %T::KIND, "watching again after {:.1} s", since.elapsed().as_secs_f64());
         }
-        self.follow(stream).await
+        let encoding = answer::encoding(response.headers());
+        let body = response.into_body().into_data_stream().map_err(std::io::Error::other);
+        self.follow(Events::new(body.into_async_read(), encoding)).await
     }
 
     /// A list in pages, for servers without streaming lists.
@@ -172,41 +208,43 @@ impl<T: Watched> Watch<T> {
         let mut next = None;
         loop {
             let request = self.selection.list(T::KIND, next.as_deref())?;
-            let text = timeout(OPENING, self.client.request_text(request))
-                .await
-                .map_err(|_| Error::Silent(OPENING))?;
+            let answer = async { Answer::read(answer::ask(&self.client, request).await?).await };
+            let answer = timeout(OPENING, answer).await.map_err(|_| Error::Silent(OPENING))?;
             // If the token of the next page has expired, the next try starts from the first page.
-            let text = text?;
-            let page: ListPage<'_, T> = serde_json::from_str(&text).map_err(Error::Decode)?;
-            self.take(page.items.into_iter().filter_map(Listed::event));
-            next = page.metadata.next;
+            let (encoding, list) = answer?.content().map_err(Error::Decode)?;
+            let page = List::read(encoding, &list).map_err(Error::Decode)?;
+            self.take(page.items.iter().filter_map(|item| listed(encoding, item)));
+            next = page.next;
             if next.is_none() {
-                self.version = Some(page.metadata.resource_version);
-                break;
+                self.list_ends(&page.resource_version);
+                self.version = Some(page.resource_version);
+                return Ok(());
             }
         }
-        self.store.apply::<T>([Event::ListEnds]);
-        Ok(())
     }
 
-    async fn follow(&mut self, mut stream: impl AsyncBufRead + Unpin) -> Result<End, Error> {
+    async fn follow<R: AsyncBufRead + Unpin>(&mut self, mut events: Events<R>) -> Result<End, Error> {
         let mut listing = self.version.is_none();
         if listing {
             self.metrics.lists.get_or_create(&KindLabel::of(T::KIND)).inc();
             self.store.apply::<T>([Event::ListBegins]);
         }
-        let mut line = Vec::new();
+        let mut end = End::Silent;
         loop {
-            line.clear();
-            let read =
-                timeout(IDLE, stream.read_until(b'\n', &mut line)).await.map_err(|_| Error::Silent(IDLE))?;
-            if read.map_err(Error::Read)? == 0 {
-                return if listing { Err(Error::ListCut) } else { Ok(End::Closed) };
-            }
-            if line.last() != Some(&b'\n') {
-                return Err(Error::Cut);
-            }
-            match Frame::<T>::decode(&line) {
+            let next = timeout(IDLE, events.next()).await.map_err(|_| Error::Silent(IDLE))?;
+            let Some(event) = next? else {
+                return if listing { Err(Error::ListCut) } else { Ok(end) };
+            };
+            end = End::Closed;
+            // Each object of a list has to be taken in, for it stays only if the list names it.
+            let held =
+                |namespace: &str, name: &str| T::table(&self.store.read()).find(namespace, name).cloned();
+            let held = (!listing).then_some(held);
+            match Frame::<T>::decode(events.encoding, &event, held) {
+                Frame::Held { object, version } => {
+                    self.problems.look_at(&*object);
+                    self.version = Some(version.to_string());
+                }
                 Frame::Event { event, version } => {
                     // During a streaming list the versions of single objects are in no order, and
                     // the list must be begun anew if it breaks off.
@@ -218,7 +256,9 @@ impl<T: Watched> Watch<T> {
                 Frame::Bookmark { version, list_ends } => {
                     if list_ends {
                         listing = false;
-                        self.store.apply::<T>([Event::ListEnds]);
+                        self.list_ends(&version);
+                    } else if !listing {
+                        self.store.apply::<T>([reached(&version)]);
                     }
                     if !listing {
                         self.version = Some(version);
@@ -233,46 +273,27 @@ impl<T: Watched> Watch<T> {
         }
     }
 
+    fn list_ends(&self, version: &str) {
+        self.store.apply::<T>([Event::ListEnds, reached(version)]);
+        self.problems.listed(T::table(&self.store.read()));
+    }
+
     fn take(&self, events: impl IntoIterator<Item = Event<T>>) {
         let events: Vec<_> = events.into_iter().inspect(|event| self.problems.look(event)).collect();
         self.store.apply(events);
     }
 }
 
-/// Why a watch failed.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("{}", explain(.0))]
-    Request(#[from] kube::Error),
-    #[error("cannot build the request: {0}")]
-    Build(#[from] http::Error),
-    #[error("the API server said nothing for {} s", .0.as_secs())]
-    Silent(Duration),
-    #[error("the list does not decode: {0}")]
-    Decode(serde_json::Error),
-    #[error("the connection broke: {0}")]
-    Read(std::io::Error),
-    #[error("the connection ended in the middle of an event")]
-    Cut,
-    #[error("the connection ended in the middle of a list")]
-    ListCut,
-    #[error("the API server answered {code}: {message}")]
-    Server { code: u16, message: String },
+/// What a list's or a bookmark's version says.
+fn reached<T>(version: &str) -> Event<T> {
+    Event::Reached(version.parse().unwrap_or(0))
 }
 
-/// A request's failure in one line; kube's own text repeats the whole status.
-pub fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 401 => {
-            "the API server does not accept these credentials (401 Unauthorized)".to_owned()
-        }
-        kube::Error::Api(status) => format!("the API server answered {}: {}", status.code, status.message),
-        other => {
-            let mut source: &dyn std::error::Error = other;
-            while let Some(next) = source.source() {
-                source = next;
-            }
-            format!("cannot reach the API server: {source}")
-        }
-    }
+/// Name of the CustomResourceDefinition of a kind that has one.
+pub(crate) fn definition(kind: Kind) -> String {
+    let group = kind.api_version().split('/').next().unwrap_or_default();
+    format!("{}.{group}", kind.plural())
 }
+
+#[cfg(test)]
+mod tests;

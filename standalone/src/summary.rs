@@ -79,9 +79,9 @@ impl Summary {
             }
         });
         let state = self.store.read();
-        for (name, pod) in state.pods.iter() {
+        for pod in state.pods.iter() {
             if !pod.ready && !pod.finished() && !pod.meta.deleting() {
-                waiting.push(format!("Pod {name}"));
+                waiting.push(format!("Pod {}", pod.meta.object_name()));
             }
         }
         waiting.extend(services::behind(&state).map(|name| format!("Service {name}")));

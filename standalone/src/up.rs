@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use portolan_api::{Api, Config};
 use portolan_proxy::backend::nftables;
@@ -54,7 +53,7 @@ fn load(args: &Up) -> Result<Api, Failure> {
         args.files.iter().flat_map(|file| manifest::read(file, &mut complaints)).collect();
     // Names, uids and addresses differ from run to run, as in every other cluster.
     let seed = Timestamp::now().as_nanosecond().unsigned_abs() as u64 ^ u64::from(std::process::id());
-    let service_ranges = vec![IpNet::V4(args.service_cluster_ip_range)];
+    let service_ranges = vec![args.service_cluster_ip_range.into()];
     let api = Api::new(&Config { service_ranges, seed, ..Config::default() }, Timestamp::now);
     manifest::create(&api, manifests, &mut complaints);
     complaints.check()?;

@@ -97,6 +97,103 @@ fn beside_upstream_the_controllers_write_nothing_unless_told() {
     }
 }
 
+/// Rules of the controllers' roles on a resource.
+fn rules<'a>(objects: &'a [Value], resource: &str) -> Vec<&'a Value> {
+    let roles =
+        ["ClusterRole", "Role"].into_iter().filter_map(|kind| object(objects, kind, "portolan-controllers"));
+    let rules = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+    rules
+        .filter(|rule| rule["resources"].as_array().is_some_and(|all| all.contains(&resource.into())))
+        .collect()
+}
+
+#[test]
+fn pods_opt_in_to_a_webhook_that_can_be_away() {
+    let objects = objects("environment-values.yaml", &[]);
+    let configuration =
+        object(&objects, "MutatingWebhookConfiguration", "portolan-environment").expect("it is there");
+    let webhooks = configuration["webhooks"].as_array().expect("webhooks");
+    assert_eq!(webhooks.len(), 3);
+    for webhook in webhooks {
+        assert_eq!((&webhook["failurePolicy"], &webhook["sideEffects"]), (&json!("Ignore"), &json!("None")));
+        assert_eq!(
+            (&webhook["reinvocationPolicy"], &webhook["timeoutSeconds"]),
+            (&json!("IfNeeded"), &json!(2))
+        );
+        assert!(webhook["clientConfig"]["caBundle"].is_null(), "the leader's, not helm's");
+        let excluded = &webhook["namespaceSelector"]["matchExpressions"][0];
+        assert_eq!((&excluded["operator"], &excluded["values"]), (&json!("NotIn"), &json!(["kube-system"])));
+    }
+    let secret = object(&objects, "Secret", "portolan-webhook").expect("it goes with the release");
+    assert!(secret["data"].is_null() && secret["stringData"].is_null(), "the leader's, not helm's");
+    let args = args(&objects, "Deployment", "portolan-controllers");
+    assert!(args.contains(&"--controllers=*,environment"), "{args:?}");
+    assert!(args.contains(&"--webhook-bind-address=0.0.0.0:10263"), "{args:?}");
+    let port = json!({"name": "webhook", "containerPort": 10263});
+    let (_, pod) = pods(&objects).find(|(name, _)| *name == "portolan-controllers").expect("the controllers");
+    assert!(pod["containers"][0]["ports"].as_array().is_some_and(|ports| ports.contains(&port)));
+}
+
+#[test]
+fn what_the_webhook_writes_is_granted_by_name() {
+    let objects = |set: &[&str]| objects("environment-values.yaml", set);
+    for (set, resource, named) in [
+        (&[][..], "configmaps", json!(["get", "list", "update", "delete"])),
+        (&[], "secrets", json!(["get", "update"])),
+        (&["webhook.existingSecret=mine"], "secrets", json!(["get"])),
+        (&[], "mutatingwebhookconfigurations", json!(["get", "patch"])),
+    ] {
+        let objects = objects(set);
+        let rules = rules(&objects, resource);
+        assert_eq!(rules[0]["verbs"], named, "{resource}");
+        assert!(rules[0]["resourceNames"].as_array().is_some_and(|names| !names.is_empty()), "{resource}");
+        assert!(rules[1..].iter().all(|rule| rule["verbs"] == json!(["create"]) && resource == "configmaps"));
+    }
+    let given = objects(&["webhook.existingSecret=mine"]);
+    assert!(object(&given, "Secret", "portolan-webhook").is_none());
+    assert!(args(&given, "Deployment", "portolan-controllers").contains(&"--webhook-secret=mine"));
+    for case in cases().iter().filter(|case| *case != "environment-values.yaml") {
+        let objects = template("4", case, &[]).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert!(
+            ["configmaps", "secrets"].iter().all(|resource| rules(&objects, resource).is_empty()),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn load_balancers_are_made_and_their_right_is_granted_only_if_a_provider_is_named() {
+    let (provider, class) =
+        ("controllers.loadBalancer.provider=node", "controllers.loadBalancer.class=a.b/c");
+    for (set, want) in [
+        (&[][..], &[][..]),
+        (&[provider], &["--controllers=*,loadbalancer", "--cloud-provider=node"]),
+        (
+            &[provider, class],
+            &["--controllers=*,loadbalancer", "--cloud-provider=node", "--load-balancer-class=a.b/c"],
+        ),
+    ] {
+        let objects = objects("replace-values.yaml", set);
+        let flags = ["--controllers", "--cloud-provider", "--load-balancer-class"];
+        let mut args = args(&objects, "Deployment", "portolan-controllers");
+        args.retain(|arg| flags.iter().any(|flag| arg.starts_with(flag)));
+        assert_eq!(args, want, "{set:?}");
+        let granted = grants(&objects, "controllers").contains(&"services/status patch".to_owned());
+        assert_eq!(granted, !set.is_empty(), "{set:?}");
+    }
+    let of_pools = |provider: &str| -> Vec<String> {
+        let set = format!("controllers.loadBalancer.provider={provider}");
+        let granted = grants(&objects("replace-values.yaml", &[&set]), "controllers");
+        granted.into_iter().filter(|grant| grant.contains("loadbalancerpools")).collect()
+    };
+    let want = ["loadbalancerpools list", "loadbalancerpools watch", "loadbalancerpools/status patch"]
+        .map(str::to_owned);
+    let mut granted = of_pools("pool");
+    granted.sort();
+    assert_eq!(granted, want);
+    assert_eq!(of_pools("node"), [] as [&str; 0]);
+}
+
 #[test]
 fn nothing_is_granted_by_a_wildcard_and_the_proxy_writes_events_only() {
     for case in cases() {
@@ -107,7 +204,9 @@ fn nothing_is_granted_by_a_wildcard_and_the_proxy_writes_events_only() {
         for part in ["dns", "proxy"] {
             for grant in grants(&objects, part) {
                 let reads = grant.ends_with(" list") || grant.ends_with(" watch");
-                assert!(reads || grant == "events create", "{case}: {part} may {grant}");
+                let announces =
+                    case.starts_with("announce") && part == "proxy" && grant.starts_with("leases ");
+                assert!(reads || announces || grant == "events create", "{case}: {part} may {grant}");
             }
         }
     }
@@ -116,6 +215,23 @@ fn nothing_is_granted_by_a_wildcard_and_the_proxy_writes_events_only() {
     };
     assert!(!pods(&[]));
     assert!(pods(&["dns.podNames=verified"]), "verified names need Pods");
+}
+
+#[test]
+fn only_proxies_that_announce_may_write_leases() {
+    let leases = |case: &str| {
+        let grants = grants(&objects(case, &[]), "proxy");
+        grants.into_iter().filter(|grant| grant.starts_with("leases")).collect::<Vec<_>>()
+    };
+    assert!(leases("replace-values.yaml").is_empty());
+    let wanted = ["leases list", "leases watch", "leases create", "leases patch"];
+    assert_eq!(leases("announce-values.yaml"), wanted);
+    let objects = objects("announce-values.yaml", &[]);
+    assert!(object(&objects, "ValidatingAdmissionPolicyBinding", "portolan-proxy-leases").is_some());
+    let args = args(&objects, "DaemonSet", "portolan-proxy");
+    for flag in ["--announce=layer2", "--announce-lease-duration=10s"] {
+        assert!(args.contains(&flag), "{flag} in {args:?}");
+    }
 }
 
 #[test]
@@ -138,7 +254,9 @@ fn containers_have_the_least_rights() {
                 assert!(rights["privileged"].is_null(), "{case} {name}");
                 let added = &rights["capabilities"]["add"];
                 if ["proxy", "clean"].contains(&program) {
-                    assert_eq!(*added, json!(["NET_ADMIN"]), "{case}");
+                    let announces = case.starts_with("announce") && program == "proxy";
+                    let want = if announces { json!(["NET_ADMIN", "NET_RAW"]) } else { json!(["NET_ADMIN"]) };
+                    assert_eq!(*added, want, "{case}");
                 } else {
                     assert!(added.is_null(), "{case} {name}");
                     assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{case} {name}");
@@ -304,4 +422,43 @@ fn every_object_can_be_found_by_its_release() {
             }
         }
     }
+}
+
+#[test]
+fn definitions_of_custom_resources_come_with_the_release_and_outlast_it() {
+    let definitions = |set: &[&str]| -> Vec<Value> {
+        let objects = objects("replace-values.yaml", set).into_iter();
+        objects.filter(|object| object["kind"] == "CustomResourceDefinition").collect()
+    };
+    let files =
+        std::fs::read_dir(crate::helm::root().join("charts/portolan/files/crds")).expect("there are some");
+    assert_eq!(definitions(&[]), [] as [Value; 0], "nothing reads such resources");
+    assert_eq!(definitions(&["proxy.announce.enabled=true"]).len(), 1);
+    let made = definitions(&["controllers.loadBalancer.provider=pool"]);
+    assert_eq!(made.len(), files.count());
+    for definition in made {
+        assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+        let plural = definition["spec"]["names"]["plural"].as_str().expect("it has a name");
+        let file =
+            crate::helm::yaml(&crate::helm::read(&format!("charts/portolan/files/crds/{plural}.yaml")));
+        assert_eq!(definition["spec"], file["spec"], "{plural}");
+    }
+    let without = ["controllers.loadBalancer.provider=pool", "customResources.install=false"];
+    assert_eq!(definitions(&without), [] as [Value; 0]);
+    assert_eq!(definitions(&["customResources.install=true"]).len(), 1);
+}
+
+/// `helm upgrade --reuse-values` takes the values of the earlier release, which lack what came since.
+#[test]
+fn values_that_came_later_may_be_absent() {
+    let absent = [
+        "customResources=null",
+        "environment=null",
+        "webhook=null",
+        "controllers.allocation=null",
+        "controllers.loadBalancer=null",
+        "controllers.serviceCIDR=null",
+        "proxy.announce=null",
+    ];
+    assert_eq!(objects("replace-values.yaml", &absent), objects("replace-values.yaml", &[]));
 }

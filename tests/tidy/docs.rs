@@ -22,7 +22,7 @@ const FOREIGN: [(&str, &str); 7] = [
     ("kind, kubeadm", "config"),
     (
         "kubectl",
-        "all-containers attach command for image override-type overrides port prefix profile quiet replicas restart rm tail timeout",
+        "all-containers attach command for image override-type overrides port prefix profile quiet replicas restart rm tail timeout type",
     ),
     ("kube-controller-manager", "controllers"),
     ("kube-proxy", "cleanup"),

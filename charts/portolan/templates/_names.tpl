@@ -45,3 +45,20 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- $said := .Values.controllers.compareOnly -}}
 {{- if kindIs "bool" $said }}{{ if $said }}yes{{ end }}{{ else if eq .Values.profile "beside" }}yes{{ end -}}
 {{- end }}
+
+{{/* Controllers that run because a value asks for them, beside those that always do. */}}
+{{- define "portolan.controllers" -}}
+{{- $names := list }}
+{{- if .Values.controllers.allocation }}{{ $names = append $names "allocation" }}{{ end }}
+{{- if .Values.controllers.serviceCIDR }}{{ $names = append $names "service-cidr" }}{{ end }}
+{{- if (.Values.controllers.loadBalancer).provider }}{{ $names = append $names "loadbalancer" }}{{ end }}
+{{- if (.Values.environment).enabled }}{{ $names = append $names "environment" }}{{ end }}
+{{- join "," $names }}
+{{- end }}
+
+{{/* Whether the definitions of custom resources come with the release: said by the values, else where something reads such resources. */}}
+{{- define "portolan.customResources" -}}
+{{- $said := (.Values.customResources).install -}}
+{{- $read := or (eq (toString (.Values.controllers.loadBalancer).provider) "pool") (.Values.proxy.announce).enabled -}}
+{{- if kindIs "bool" $said }}{{ if $said }}yes{{ end }}{{ else if $read }}yes{{ end -}}
+{{- end }}

@@ -1,4 +1,4 @@
-use portolan_core::{Endpoint, EndpointSlice, Endpoints, Node, Pod, Problem, Service, Subset};
+use portolan_core::{Endpoint, EndpointHints, EndpointSlice, Endpoints, Node, Pod, Problem, Service, Subset};
 
 use super::*;
 use crate::endpoint_slices::Observed;
@@ -107,7 +107,7 @@ fn every_property_of_an_endpoint_is_compared() {
         (|e| e.node_name = None, "node n1 here, not there"),
         (|e| e.zone = Some("z2".into()), "zone z1 here, zone z2 there"),
         (|e| e.hostname = Some("h".into()), "hostname h there, not here"),
-        (|e| e.hints.zones.push("z9".into()), "hint for zone z9 there, not here"),
+        (|e| e.hints = EndpointHints::new(vec!["z9".into()], Vec::new()), "hint for zone z9 there, not here"),
         (|e| e.target_ref.as_mut().unwrap().uid = "old".into(), "uid uid-p001 here, uid old there"),
     ];
     for (change, want) in cases {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan_core::{Conditions, Endpoint, EndpointHints, EndpointPort, IpFamily, Node, Pod, Service};
+use portolan_core::{
+    Conditions, Endpoint, EndpointHints, EndpointPort, IpAddrs, IpFamily, Node, Pod, Service,
+};
 
 use crate::membership;
 use crate::slices::{PortKey, port_key};
@@ -53,7 +55,7 @@ fn endpoint(
     node: Option<&Node>,
     distribution: Option<Distribution>,
 ) -> Option<Endpoint> {
-    let addresses: Vec<_> = pod.ips.iter().copied().filter(|ip| IpFamily::of(*ip) == family).collect();
+    let addresses: IpAddrs = pod.ips.iter().copied().filter(|ip| IpFamily::of(*ip) == family).collect();
     let serving = pod.ready;
     let terminating = pod.meta.deleting();
     let ready = service.publish_not_ready || (serving && !terminating);
@@ -72,7 +74,7 @@ fn endpoint(
 
 /// `trafficDistribution` of a Service (KEP-4444, KEP-3015).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Distribution {
+pub(crate) enum Distribution {
     /// `PreferSameZone`, or by its old name `PreferClose`.
     SameZone,
     /// `PreferSameNode`.
@@ -80,9 +82,10 @@ pub(super) enum Distribution {
 }
 
 impl Distribution {
-    /// The distribution that a Service asks for. The annotation for topology aware routing overrides it.
-    pub(super) fn of(service: &Service) -> Option<Self> {
-        if service.topology_aware() {
+    /// The distribution of a Service's endpoints, if it asks for a known one and has any here. The annotation for
+    /// topology aware routing overrides it.
+    pub(crate) fn of(service: &Service) -> Option<Self> {
+        if service.topology_aware() || !service.has_managed_endpoints() {
             return None;
         }
         match service.traffic_distribution.as_deref()? {
@@ -94,9 +97,6 @@ impl Distribution {
 
     fn hints(self, zone: Option<&Arc<str>>, pod: &Pod) -> EndpointHints {
         let node = pod.node_name.as_ref().filter(|_| self == Self::SameNode);
-        EndpointHints {
-            zones: zone.into_iter().cloned().collect(),
-            nodes: node.into_iter().cloned().collect(),
-        }
+        EndpointHints::new(zone.into_iter().cloned().collect(), node.into_iter().cloned().collect())
     }
 }

@@ -12,9 +12,9 @@ use portolan_core::{
 use super::desired::{Distribution, Group, groups};
 use super::leftover;
 use super::pack::{Packed, pack};
-use super::topology;
+use super::topology::{self, Hinted};
 use crate::plan::{Because, Note, Plan, Target, Write};
-use crate::slices::{Annotations, Drafts, Head, PortKey, SliceContent, is_owned, port_key};
+use crate::slices::{Annotations, Drafts, Head, PortKey, SliceContent, as_written, is_owned, port_key};
 use crate::{labels, membership};
 
 /// Most endpoints that are put into a slice; upstream's default.
@@ -46,13 +46,13 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     let ours = observed.slices.iter().copied().filter(|slice| decided_here(slice));
     let Some(service) = observed.service else { return orphans(observed.name, ours) };
     if service.selector.is_none() {
-        return Plan { writes: leftover::writes(ours, &observed.slices), notes: Vec::new() };
+        return Plan { writes: leftover::writes(ours, &observed.slices), ..Plan::default() };
     }
     if !service.has_managed_endpoints() {
         return Plan::default();
     }
     if let Some(reason) = labels::invalid(SERVICE_NAME_LABEL, &service.meta.name) {
-        return Plan { writes: Vec::new(), notes: vec![Note::malformed("metadata.name", reason)] };
+        return Plan { notes: vec![Note::malformed("metadata.name", reason)], ..Plan::default() };
     }
     let own =
         [(SERVICE_NAME_LABEL, service.meta.name.clone()), (MANAGED_BY_LABEL, MANAGED_BY_CONTROLLER.into())];
@@ -68,6 +68,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     let mut builder = Builder { labels: &labels, drafts: Drafts::new(&service.meta, observed.taken) };
     let mut doomed: Vec<&EndpointSlice> = foreign.into_iter().chain(other_type).collect();
     let mut published: HashSet<Arc<str>> = HashSet::new();
+    let mut news = Vec::new();
     for family in families {
         let slices = wanted_type.iter().copied().filter(|slice| slice.address_type.family() == Some(family));
         let slices: Vec<_> = slices.collect();
@@ -75,10 +76,17 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
         if service.topology_aware() {
             let endpoints = groups.values_mut().flat_map(|group| &mut group.endpoints);
             let hinted = topology::hint(endpoints, &slices, observed.zone_cpu);
-            notes.extend(hinted.err().map(|why| Note {
-                reason: "TopologyAwareHintsDisabled",
-                text: format!("no hints for topology aware routing, {family}: {why}"),
-            }));
+            match hinted {
+                Ok(Hinted::Still) => {}
+                Ok(Hinted::Begins) => news.push(Note {
+                    reason: "TopologyAwareHintsEnabled",
+                    text: format!("hints for topology aware routing begin, {family}"),
+                }),
+                Err(why) => notes.push(Note {
+                    reason: "TopologyAwareHintsDisabled",
+                    text: format!("no hints for topology aware routing, {family}: {why}"),
+                }),
+            }
         }
         let endpoints = groups.values().flat_map(|group| &group.endpoints);
         published.extend(endpoints.filter_map(|endpoint| Some(endpoint.target_ref.as_ref()?.uid.clone())));
@@ -95,7 +103,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
         Write::Delete { target: Target::of(&slice.meta), because }
     }));
     writes.sort_by_key(Write::rank);
-    Plan { writes, notes }
+    Plan { writes, notes, news, skipped: 0 }
 }
 
 /// Whether a slice is one of those that this controller decides on, whoever made it.
@@ -119,7 +127,7 @@ fn orphans<'a>(name: &ObjectName, slices: impl Iterator<Item = &'a EndpointSlice
         target: Target::of(&slice.meta),
         because: Because::Gone(Kind::Service),
     };
-    Plan { writes: slices.filter(of_service).map(delete).collect(), notes: Vec::new() }
+    Plan { writes: slices.filter(of_service).map(delete).collect(), ..Plan::default() }
 }
 
 struct Builder<'a, 'b> {
@@ -129,19 +137,24 @@ struct Builder<'a, 'b> {
 
 impl<'a> Builder<'a, '_> {
     /// Adds the drafts of a family and returns the slices that are not needed any more.
+    ///
+    /// Differs from upstream: a slice without endpoints is put to use or goes as soon as the Service has others of
+    /// its family; kube-controller-manager keeps it while a pod has the same ports, mostly none of those asked
+    /// for, but no address of the family.
     fn family(
         &mut self,
         family: IpFamily,
-        groups: BTreeMap<PortKey, Group>,
+        mut groups: BTreeMap<PortKey, Group>,
         slices: Vec<&'a EndpointSlice>,
         keep_hints: bool,
     ) -> Vec<&'a EndpointSlice> {
+        groups.retain(|_, group| !group.endpoints.is_empty());
         let mut by_ports: BTreeMap<PortKey, Vec<&EndpointSlice>> = BTreeMap::new();
         for slice in slices {
             by_ports.entry(port_key(&slice.ports)).or_default().push(slice);
         }
         let labels = self.labels;
-        let rewrite = |slice: &EndpointSlice| slice.meta.labels != *labels || !slice.problems.is_empty();
+        let rewrite = |slice: &EndpointSlice| slice.meta.labels != *labels || !as_written(slice);
         let mut doomed = Vec::new();
         let mut fresh = Vec::new();
         let mut remaining = 0;

@@ -320,6 +320,8 @@ fn a_slice_that_somebody_changed_is_put_right() {
         .push(portolan_core::Problem::new("endpoints[1].addresses", "127.0.0.1 cannot be an endpoint"));
     assert_eq!(cluster.settle(), "update");
     assert_eq!(cluster.text(), before);
+    cluster.slices.values_mut().next().unwrap().has_vague_ports = true;
+    assert_eq!(cluster.settle(), "update", "a port without a number was added");
     cluster.slices.values_mut().next().unwrap().meta.labels.remove(SERVICE_NAME_LABEL);
     assert_eq!(cluster.settle(), "create", "one that lost its label is somebody else's");
 }

@@ -12,6 +12,15 @@ const OVERLOAD: f64 = 0.2;
 
 type Zones = BTreeMap<Arc<str>, u64>;
 
+/// That the endpoints of a family have hints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hinted {
+    /// As the stored slices have.
+    Still,
+    /// None of the stored slices has any.
+    Begins,
+}
+
 /// Gives each ready endpoint of a family the hint for a zone. Fails, in words, where that cannot be done
 /// well, and leaves them without.
 ///
@@ -20,14 +29,14 @@ type Zones = BTreeMap<Arc<str>, u64>;
 /// than their share of CPU give some to those that have less.
 ///
 /// Differs from upstream: hints for topology aware routing stay while no zone is overloaded, in every slice;
-/// kube-controller-manager draws those of the slices that it writes anyway anew. There is no Event when they
-/// begin (TopologyAwareHintsEnabled), only where they cannot be computed. And all Services that ask for them
-/// are looked at when a zone's CPU changes, not only those that are overloaded by then.
+/// kube-controller-manager draws those of the slices that it writes anyway anew. The Event that they begin
+/// (TopologyAwareHintsEnabled) comes once they are written and not again after a restart. And all Services that
+/// ask for them are looked at when a zone's CPU changes, not only those that are overloaded by then.
 pub(super) fn hint<'e>(
     endpoints: impl Iterator<Item = &'e mut Endpoint>,
     slices: &[&EndpointSlice],
     cpu: Option<&Zones>,
-) -> Result<(), String> {
+) -> Result<Hinted, String> {
     let mut ready: Vec<&mut Endpoint> = endpoints.filter(|endpoint| endpoint.ready()).collect();
     let shares = Shares::of(cpu, ready.len())?;
     let own: Option<Vec<_>> = ready.iter().map(|endpoint| endpoint.zone.clone()).collect();
@@ -35,7 +44,7 @@ pub(super) fn hint<'e>(
     let stored: HashMap<_, _> = slices
         .iter()
         .flat_map(|slice| &slice.endpoints)
-        .filter_map(|endpoint| Some((Identity::of(endpoint), endpoint.hints.zones.first()?)))
+        .filter_map(|endpoint| Some((Identity::of(endpoint), endpoint.hints.zones().first()?)))
         .collect();
     let held = ready.iter().zip(&own);
     let held: Vec<_> = held
@@ -43,9 +52,9 @@ pub(super) fn hint<'e>(
         .collect();
     let zones = if stored.is_empty() || !shares.hold(&held) { shares.divide(own) } else { held };
     for (endpoint, zone) in ready.iter_mut().zip(zones) {
-        endpoint.hints = EndpointHints { zones: vec![zone], nodes: Vec::new() };
+        endpoint.hints = EndpointHints::new(vec![zone], Vec::new());
     }
-    Ok(())
+    Ok(if stored.is_empty() { Hinted::Begins } else { Hinted::Still })
 }
 
 /// How many endpoints the zones should have.

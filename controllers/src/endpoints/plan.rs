@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Kind, Labels, Pod, Service, Subset};
-use serde_json::{Map, Value, json};
+use portolan_core::{EndpointAddress, Endpoints, EndpointsPort, Kind, Labels, Meta, Pod, Service, Subset};
+use serde::Serialize;
 
 use super::subsets::{Packer, canonical, truncate};
 use crate::difference::Claims;
@@ -26,8 +26,16 @@ const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 impl Content for Vec<Subset> {
     type Object = Endpoints;
 
-    fn fields(&self) -> Map<String, Value> {
-        Map::from_iter([("subsets".to_owned(), json!(self))])
+    fn fields(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            subsets: &'a [Subset],
+        }
+        Fields { subsets: self }
+    }
+
+    fn to_protobuf(&self, meta: Meta) -> Vec<u8> {
+        Endpoints { meta, subsets: self.clone(), problems: Vec::new() }.to_protobuf()
     }
 
     fn summary(&self) -> String {
@@ -85,26 +93,24 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
     };
 
     let Some(existing) = existing else {
-        // The garbage collector removes a Service that is going together with what it owns.
-        let writes = if service.meta.deleting() {
-            Vec::new()
-        } else {
-            vec![Write::Create {
-                name: service.meta.object_name(),
-                labels,
-                annotations: annotate(&Labels::new(), service.meta.creation_timestamp),
-                owner: None,
-                content: subsets,
-            }]
+        let write = Write::Create {
+            name: service.meta.object_name(),
+            labels,
+            annotations: annotate(&Labels::new(), service.meta.creation_timestamp),
+            owner: None,
+            content: subsets,
         };
-        return Plan { writes, notes };
+        return Plan { writes: vec![write], notes, ..Plan::default() };
     };
     let stored = canonical(&existing.subsets);
+    // Those that were cut down are no longer in order.
+    let wanted = truncated.then(|| canonical(&subsets));
+    let wanted = wanted.as_deref().unwrap_or(&subsets);
     let capacity_told = existing.meta.annotations.get(OVER_CAPACITY).map(AsRef::as_ref);
     let labels = changes(&existing.meta.labels, &labels);
-    let same = existing.problems.is_empty() && stored == canonical(&subsets);
+    let same = existing.problems.is_empty() && stored == wanted;
     if same && labels.is_empty() && capacity_told == truncated.then_some(TRUNCATED) {
-        return Plan { writes: Vec::new(), notes };
+        return Plan { notes, ..Plan::default() };
     }
     let time = trigger(&subsets, &stored, pods);
     Plan {
@@ -116,6 +122,7 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
             adds: true,
         }],
         notes,
+        ..Plan::default()
     }
 }
 
@@ -139,7 +146,7 @@ fn orphan(existing: Option<&Endpoints>) -> Plan<Vec<Subset>> {
         target: Target::of(&existing.meta),
         because: Because::Gone(Kind::Service),
     };
-    Plan { writes: existing.filter(ours).map(delete).into_iter().collect(), notes: Vec::new() }
+    Plan { writes: existing.filter(ours).map(delete).into_iter().collect(), ..Plan::default() }
 }
 
 fn subsets(service: &Service, pods: &[&Pod]) -> Vec<Subset> {

@@ -95,7 +95,7 @@ fn ports(subset: &Subset) -> Vec<EndpointPort> {
 /// are repeated; kube-controller-manager repeats `apiVersion`, `resourceVersion` and `fieldPath` too.
 fn endpoint(address: EndpointAddress, ready: bool) -> Endpoint {
     Endpoint {
-        addresses: vec![address.ip],
+        addresses: [address.ip].into(),
         // Endpoints know nothing of the other two.
         conditions: Conditions { ready: Some(ready), serving: None, terminating: None },
         hostname: address.hostname,

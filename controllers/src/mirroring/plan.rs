@@ -41,7 +41,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
         Ok(endpoints) => endpoints,
         Err(because) => {
             let delete = |slice: &EndpointSlice| Write::Delete { target: Target::of(&slice.meta), because };
-            return Plan { writes: ours.into_iter().map(delete).collect(), notes: Vec::new() };
+            return Plan { writes: ours.into_iter().map(delete).collect(), ..Plan::default() };
         }
     };
     let Desired { groups, skipped } = desired(endpoints);
@@ -49,6 +49,8 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
     let (mut labels, mut notes) = labels::copied(endpoints.meta.labels.iter(), &own.map(|(key, _)| key));
     labels.extend(own.map(|(key, value)| (key.into(), value.into())));
     notes.extend(set_aside(endpoints, skipped));
+    let skipped =
+        skipped + endpoints.problems.iter().filter(|problem| problem.field.ends_with(".ip")).count();
     let mut annotations = endpoints.meta.annotations.clone();
     annotations.remove(TRIGGER_TIME);
     annotations.remove(LAST_APPLIED);
@@ -76,7 +78,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan<SliceContent> {
         Write::Delete { target: Target::of(&slice.meta), because }
     }));
     writes.sort_by_key(Write::rank);
-    Plan { writes, notes }
+    Plan { writes, notes, news: Vec::new(), skipped }
 }
 
 /// Whether a slice is one of those that this controller decides on, whoever made it.

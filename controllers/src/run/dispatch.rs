@@ -1,22 +1,43 @@
 //! Which Services a change concerns.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use portolan_core::{ChangeSet, MANAGED_BY_MIRRORING, ObjectName, State};
-use portolan_runtime::{Changes, Store};
+use portolan_runtime::{Admin, Changes, Leadership, Queue, QueueMetrics, Store};
 
 use super::intake::Intake;
-use super::latency::Change;
+use super::latency::{Change, Latencies, Stopwatch};
+use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::args::Controller;
 
 /// What each controller that runs takes its work from.
-pub(super) struct Intakes {
+pub struct Intakes {
     pub(super) endpoints: Option<Intake>,
     pub(super) slices: Option<Intake>,
     pub(super) mirrored: Option<Intake>,
 }
 
 impl Intakes {
+    /// Of these controllers, with nothing to do yet.
+    pub fn new(
+        controllers: &BTreeSet<Controller>,
+        queues: &QueueMetrics,
+        admin: &Admin,
+        leadership: &Leadership,
+    ) -> Self {
+        let latencies = Latencies::new(admin);
+        let intake = |name, controller| {
+            let stopwatch = Stopwatch::new(controller, latencies.clone(), leadership.clone());
+            let intake = || Intake::new(Queue::new(name, queues, FIRST_PAUSE, LONGEST_PAUSE), stopwatch);
+            controllers.contains(&controller).then(intake)
+        };
+        Self {
+            endpoints: intake("endpoint", Controller::Endpoints),
+            slices: intake("endpoint_slice", Controller::EndpointSlices),
+            mirrored: intake("endpoint_slice_mirroring", Controller::Mirroring),
+        }
+    }
+
     /// Adds every Service, and every object whose Service may be gone. Returns what was added, by the
     /// controller's name.
     pub(super) fn add_all(&self, store: &Store) -> HashSet<(&'static str, ObjectName)> {
@@ -27,21 +48,27 @@ impl Intakes {
                 intake.queue.look_through(name);
             }
         };
-        let services = || state.services.iter().map(|(name, _)| name.clone());
+        let services = || state.services.names();
         if let Some(intake) = &self.slices {
-            let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
+            let of_slices = state.slices.iter().filter_map(|slice| slice.service());
             services().chain(of_slices).for_each(|name| add(Controller::EndpointSlices, intake, name));
         }
         if let Some(intake) = &self.endpoints {
-            let of_endpoints = state.endpoints.iter().map(|(name, _)| name.clone());
+            let of_endpoints = state.endpoints.names();
             services().chain(of_endpoints).for_each(|name| add(Controller::Endpoints, intake, name));
         }
         if let Some(intake) = &self.mirrored {
-            let of_slices = state.slices.iter().filter_map(|(_, slice)| slice.service());
+            let of_slices = state.slices.iter().filter_map(|slice| slice.service());
             let names = services().chain(of_slices).filter(|name| may_be_mirrored(&state, name));
             names.for_each(|name| add(Controller::Mirroring, intake, name));
         }
         added
+    }
+
+    /// Takes up work again: what was to be done meanwhile is not known, so everything is looked at.
+    pub(super) fn resume(&self, store: &Store) {
+        self.running().for_each(|intake| intake.queue.resume());
+        self.add_all(store);
     }
 
     /// Adds what changes, for ever.
@@ -56,7 +83,8 @@ impl Intakes {
         }
     }
 
-    fn take_in(&self, changes: &ChangeSet, state: &State) {
+    /// Adds the Services that a change set concerns.
+    pub fn take_in(&self, changes: &ChangeSet, state: &State) {
         self.running().for_each(|intake| intake.gate.open(changes));
         let Touched { services, pods, nodes, slices, endpoints, mirrored } = touched(changes, state);
         let add = |intake: &Option<Intake>, names: &HashSet<ObjectName>, change| {
@@ -64,7 +92,8 @@ impl Intakes {
                 names.iter().for_each(|name| intake.changed(name, change));
             }
         };
-        for intake in [&self.endpoints, &self.slices] {
+        // Slices first: they are what proxies and DNS read.
+        for intake in [&self.slices, &self.endpoints] {
             add(intake, &services, Change::Input("service"));
             add(intake, &pods, Change::Input("pod"));
         }
@@ -76,7 +105,7 @@ impl Intakes {
         add(&self.mirrored, &mirrored.slices, Change::Output("slice"));
     }
 
-    fn running(&self) -> impl Iterator<Item = &Intake> {
+    pub(super) fn running(&self) -> impl Iterator<Item = &Intake> {
         [&self.endpoints, &self.slices, &self.mirrored].into_iter().flatten()
     }
 }
@@ -108,8 +137,6 @@ struct Mirrored {
 
 fn touched(changes: &ChangeSet, state: &State) -> Touched {
     let services: HashSet<_> = changes.services.iter().map(|(name, _)| name.clone()).collect();
-    let slices = changes.slices.iter().flat_map(|(_, edit)| [&edit.old, &edit.new]);
-    let slices: HashSet<_> = slices.filter_map(|slice| slice.as_ref()?.service()).collect();
     let endpoints: HashSet<_> = changes.endpoints.iter().map(|(name, _)| name.clone()).collect();
     let mirrored = |names: &HashSet<ObjectName>| {
         names.iter().filter(|name| may_be_mirrored(state, name)).cloned().collect()
@@ -117,16 +144,20 @@ fn touched(changes: &ChangeSet, state: &State) -> Touched {
     let mirrored = Mirrored {
         services: mirrored(&services),
         endpoints: mirrored(&endpoints),
-        slices: mirrored(&slices),
+        slices: mirrored(&changes.slices_of),
     };
     let moved = changes.nodes.iter().filter(|(_, edit)| match (&edit.old, &edit.new) {
         (Some(old), Some(new)) => old.zone != new.zone,
         _ => true,
     });
-    let on_moved = moved.flat_map(|(name, _)| state.pods_on(&name.name));
-    let aware = state.topology_aware().filter(|_| changes.zone_cpu).cloned();
+    let moved: HashSet<_> = moved.map(|(name, _)| &name.name).collect();
+    // All pods are walked: nodes come and go seldom, and an index would take memory for each pod.
+    let pods = (!moved.is_empty()).then(|| state.pods.iter()).into_iter().flatten();
+    let on_moved = pods.filter(|pod| pod.node_name.as_ref().is_some_and(|node| moved.contains(node)));
+    let aware = changes.zone_cpu.then(|| state.topology_aware().cloned()).into_iter().flatten();
     let nodes = on_moved.flat_map(|pod| state.services_of(pod)).chain(aware).collect();
-    Touched { services, pods: changes.memberships.clone(), nodes, slices, endpoints, mirrored }
+    let (pods, slices) = (changes.memberships.clone(), changes.slices_of.clone());
+    Touched { services, pods, nodes, slices, endpoints, mirrored }
 }
 
 /// Whether mirroring can have anything to do for a Service: not for most, whose Endpoints change with each
@@ -181,6 +212,27 @@ mod tests {
         (endpoints.meta.namespace, endpoints.meta.name) = ("shop".into(), "web".into());
         let changes = apply(&mut state, endpoints);
         assert_eq!(touched(&changes, &state), Touched { endpoints: only("web"), ..Touched::default() });
+    }
+
+    /// The answer to a create, and the watch's deletion, before anybody looks: the Service lacks the slice.
+    #[test]
+    fn a_slice_that_came_and_went_concerns_its_service() {
+        let mut state = State::default();
+        apply::<Service>(&mut state, service("v4 :80"));
+        let mut slice = EndpointSlice::default();
+        (slice.meta.namespace, slice.meta.name) = ("shop".into(), "web-1".into());
+        slice.meta.resource_version = 5;
+        slice.meta.labels.insert(SERVICE_NAME_LABEL.into(), "web".into());
+        let name = slice.meta.object_name();
+        let mut changes = ChangeSet::default();
+        let answer = Event::Answered(slice, state.slices.moment());
+        for event in [answer, Event::<EndpointSlice>::Deleted(name.clone(), 6)] {
+            let mut later = ChangeSet::default();
+            state.apply(event, &mut later);
+            changes.merge(&later);
+        }
+        assert!(changes.slices.get(&name).is_some_and(|edit| edit.old.is_none() && edit.new.is_none()));
+        assert_eq!(touched(&changes, &state).slices, only("web"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Awaited {
     pub(super) kind: Kind,
     pub(super) name: ObjectName,
-    /// Its version in the State; `None` = not there.
+    /// Its version in the State, now or a moment ago; `None` = not there.
     pub(super) seen: Option<u64>,
 }
 
@@ -93,6 +93,11 @@ impl Gate {
     pub(super) fn open_all(&self) {
         let all: Vec<_> = self.lock().keys().cloned().collect();
         all.iter().for_each(|service| self.release(service));
+    }
+
+    /// Nobody waits any more, and nobody is let go on.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
     }
 
     /// What a Service that is taken up has waited for in vain.

@@ -93,6 +93,11 @@ impl Stopwatch {
         self.lock().insert(service.clone(), since);
     }
 
+    /// Another process is the one to answer.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// The change is answered by a write.
     pub(super) fn stop(&self, since: Since) {
         let (Change::Input(change) | Change::Output(change)) = since.change;

@@ -1,7 +1,10 @@
 //! Metrics of the controllers.
 
 mod distribution;
+mod mirrored;
 mod slices;
+
+use std::time::Duration;
 
 use portolan_core::{ObjectName, Service};
 use portolan_runtime::Admin;
@@ -13,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::args::Controller;
 use crate::slices::Figures;
 use distribution::Distributions;
+use mirrored::Mirrored;
 use slices::SliceMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,7 +37,8 @@ pub(super) struct Metrics {
     // Upstream's name does not end in `_total`, which the encoder would add to counters.
     syncs: Family<ResultLabel, Gauge>,
     slices: SliceMetrics,
-    mirrored: SliceMetrics,
+    mirrored_slices: SliceMetrics,
+    mirrored: Mirrored,
     writes: Family<WriteLabels, Counter>,
     distributions: Distributions,
 }
@@ -43,7 +48,8 @@ impl Metrics {
         let metrics = Self {
             syncs: Family::default(),
             slices: SliceMetrics::new(admin, "endpoint_slice_controller"),
-            mirrored: SliceMetrics::new(admin, "endpoint_slice_mirroring_controller"),
+            mirrored_slices: SliceMetrics::new(admin, "endpoint_slice_mirroring_controller"),
+            mirrored: Mirrored::new(admin),
             writes: Family::default(),
             distributions: Distributions::new(admin),
         };
@@ -55,17 +61,21 @@ impl Metrics {
             );
             registry.register(
                 "portolan_controller_writes",
-                "Requests that write Endpoints and EndpointSlices, by how they ended",
+                "Requests that write Endpoints, EndpointSlices and the status of Services, by how they ended",
                 metrics.writes.clone(),
             );
         });
         metrics
     }
 
-    /// A Service was looked at; `result` is `success`, `stale` or `error`.
-    pub(super) fn synced(&self, controller: Controller, result: &'static str) {
-        if controller == Controller::EndpointSlices {
-            self.syncs.get_or_create(&ResultLabel { result }).inc();
+    /// A Service was looked at, for so long; `result` is `success`, `stale` or `error`.
+    pub(super) fn synced(&self, controller: Controller, result: &'static str, took: Duration) {
+        match controller {
+            Controller::EndpointSlices => {
+                self.syncs.get_or_create(&ResultLabel { result }).inc();
+            }
+            Controller::Mirroring => self.mirrored.took(took),
+            _ => {}
         }
     }
 
@@ -77,12 +87,21 @@ impl Metrics {
         service: Option<&Service>,
         figures: Figures,
     ) {
-        if controller == Controller::EndpointSlices {
-            self.distributions.saw(name, service);
+        match controller {
+            Controller::EndpointSlices => self.distributions.saw(name, service),
+            Controller::Mirroring => self.mirrored.reached(figures),
+            _ => {}
         }
         if let Some(metrics) = self.of(controller) {
             metrics.synced(name, service, figures);
         }
+    }
+
+    /// Another process leads: what is counted of Services is for that one to tell.
+    pub(super) fn forget(&self) {
+        self.slices.forget();
+        self.mirrored_slices.forget();
+        self.distributions.forget();
     }
 
     /// A write was tried.
@@ -96,9 +115,9 @@ impl Metrics {
 
     fn of(&self, controller: Controller) -> Option<&SliceMetrics> {
         match controller {
-            Controller::Endpoints => None,
             Controller::EndpointSlices => Some(&self.slices),
-            Controller::Mirroring => Some(&self.mirrored),
+            Controller::Mirroring => Some(&self.mirrored_slices),
+            _ => None,
         }
     }
 }

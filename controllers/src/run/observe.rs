@@ -152,9 +152,8 @@ fn taken<'a>(
 ) -> impl Fn(&str) -> bool + 'a {
     |name| {
         let of_another = |slice: &Arc<EndpointSlice>| slice.service().as_ref() != Some(service);
-        let slice = ObjectName::new(service.namespace.clone(), name);
         seen.iter().any(|slice| &*slice.meta.name == name)
-            || store.read().slices.get(&slice).is_some_and(of_another)
+            || store.read().slices.find(&service.namespace, name).is_some_and(of_another)
     }
 }
 

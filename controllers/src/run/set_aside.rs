@@ -29,6 +29,12 @@ impl SetAside {
         Self { recorder, known: Arc::default(), services }
     }
 
+    /// Another process leads: it tells of these.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.services.set(0);
+    }
+
     /// Takes note of what a plan set aside; an empty list takes it back.
     pub(super) fn report(
         &self,

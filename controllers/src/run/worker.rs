@@ -17,15 +17,7 @@ use super::observe::{Planned, Planner};
 use super::set_aside::SetAside;
 use super::write::{WriteError, Writer};
 use crate::difference::differences;
-use crate::plan::Plan;
-
-/// Pause of a Service whose object the API server finds invalid. Any change of the Service or its pods
-/// comes through at once; this is only for servers that change their mind.
-const INVALID_PAUSE: Duration = Duration::from_secs(300);
-/// Pause of a Service while the API server cannot be reached, and of the worker that found out: that
-/// bounds the tries, however many Services wait, and no Service waits long after the server is back.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
-const WORKER_PAUSE: Duration = Duration::from_millis(250);
+use crate::plan::{Note, Plan};
 
 /// What becomes of a plan.
 #[derive(Clone)]
@@ -63,7 +55,7 @@ pub(super) async fn work<P: Planner>(
     intake: Intake,
     shutdown: CancellationToken,
 ) {
-    let Intake { queue, gate, stopwatch } = intake;
+    let Intake { queue, gate, stopwatch } = &intake;
     loop {
         let next = async {
             shared.leadership.acquired().await;
@@ -89,7 +81,7 @@ pub(super) async fn work<P: Planner>(
         };
         let error = match outcome {
             Ok(looked) => {
-                shared.metrics.synced(P::CONTROLLER, "success");
+                shared.metrics.synced(P::CONTROLLER, "success", began.elapsed());
                 if let Some(since) = since.filter(|_| looked.wrote) {
                     stopwatch.stop(since);
                 }
@@ -101,40 +93,13 @@ pub(super) async fn work<P: Planner>(
             }
             Err(error) => error,
         };
-        if let Some(since) = since {
+        if let Some(since) = since.filter(|_| error != WriteError::NotLeading) {
             stopwatch.go_on(&service, since);
         }
         let result = if matches!(error, WriteError::Stale(_)) { "stale" } else { "error" };
-        shared.metrics.synced(P::CONTROLLER, result);
+        shared.metrics.synced(P::CONTROLLER, result, began.elapsed());
         debug!(controller = P::NAME, %service, %error, "not written, trying again");
-        // How long this worker pauses, too: the fewer writes a server can take, the fewer are sent at once.
-        let pause = match error {
-            WriteError::Stale(awaited) => {
-                gate.hold(&service, &awaited, || shared.store.read());
-                Duration::ZERO
-            }
-            WriteError::Busy(pause) => {
-                queue.hold(&service, pause);
-                pause
-            }
-            WriteError::Unavailable(_) => {
-                queue.retry(&service, Some(UNAVAILABLE_PAUSE));
-                WORKER_PAUSE
-            }
-            WriteError::Invalid(_) => {
-                queue.retry(&service, Some(INVALID_PAUSE));
-                Duration::ZERO
-            }
-            // No worker takes it before this process leads again.
-            WriteError::NotLeading => {
-                queue.retry(&service, Some(Duration::ZERO));
-                Duration::ZERO
-            }
-            WriteError::NoNamespace | WriteError::NamespaceGoes | WriteError::Denied(..) => {
-                queue.retry(&service, None);
-                Duration::ZERO
-            }
-        };
+        let pause = intake.put_back(&service, error, &shared.store);
         if !pause.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -171,6 +136,11 @@ impl Shared {
                     writer.confirm_current::<P::Subject>(&meta).await?;
                 }
                 self.carry_out::<P>(writer, name, &plan).await?;
+                for Note { reason, text } in &plan.news {
+                    if let Some(subject) = &subject {
+                        self.recorder.record(subject, EventType::Normal, reason, "Write", text);
+                    }
+                }
                 if let Some(figures) = figures {
                     self.metrics.reached(P::CONTROLLER, name, service.as_deref(), figures);
                 }
@@ -209,6 +179,11 @@ impl Shared {
     }
 
     /// Tells people about failures that they can do something about.
+    ///
+    /// Differs from upstream: the Events FailedToCreateEndpoint and FailedToUpdateEndpoint are about the Service,
+    /// where `kubectl describe service` shows them (kube-controller-manager's are about the Endpoints), and they
+    /// and FailedToUpdateEndpointSlices come for objects that are refused, not while the API server fails or an
+    /// object has just changed.
     fn complain<P: Planner>(
         &self,
         service: &ObjectName,

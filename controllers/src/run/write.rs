@@ -1,14 +1,18 @@
 //! Carries out one write.
 
+mod service;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
-use portolan_core::{EndpointSlice, Endpoints, Event, Kind, Meta, ObjectName, Service, Watched};
-use portolan_runtime::{Leadership, Store, explain};
-use serde::Deserialize;
+use portolan_core::{
+    Encoding, EndpointSlice, Endpoints, Event, Kind, Meta, Moment, ObjectName, Service, Watched,
+};
+use portolan_runtime::{Answer, Leadership, Store, explain};
 use tracing::debug;
 
 use super::gate::Awaited;
@@ -18,14 +22,14 @@ use crate::plan::{Because, Content, Write};
 /// first moment at which another may lead, so that a write sent at the last moment is given up before
 /// that. It may still happen later; its precondition, and the one of the next try, keep that harmless.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
-/// Largest pause that a server's Retry-After is believed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const JSON: &str = Encoding::Json.media_type();
 const MANAGER: &str = "fieldManager=portolan-controllers";
 
 /// Why a write was not made.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum WriteError {
-    /// An object is not as it was seen (404, 409): the watch has yet to deliver what changed.
+    /// An object is not as it was seen (404, 409), so that the watch has yet to deliver what changed, or not as it was
+    /// written any more.
     #[error("{} {} has changed meanwhile", .0.kind, .0.name)]
     Stale(Awaited),
     /// The server does not know the namespace (yet, or any more).
@@ -73,6 +77,32 @@ pub(super) struct Writer {
     pub(super) client: Client,
     pub(super) store: Store,
     pub(super) leadership: Leadership,
+    pub(super) protobuf: ReadsProtobuf,
+}
+
+/// Whether the server reads protobuf: one that answers in it does, unless something before it does not let it through.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadsProtobuf(Arc<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    in_protobuf: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl ReadsProtobuf {
+    fn yes(&self) -> bool {
+        self.0.in_protobuf.load(Ordering::Relaxed) && !self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Only what succeeded tells: an overloaded server refuses in plain text.
+    fn learn(&self, answer: &Answer) {
+        if answer.status.is_success() {
+            self.0.in_protobuf.store(answer.encoding() == Encoding::Protobuf, Ordering::Relaxed);
+        } else if answer.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            self.0.refused.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Writer {
@@ -88,25 +118,28 @@ impl Writer {
         let kind = C::Object::KIND;
         let name = write.name();
         let collection = collection(kind, &name.namespace);
-        let (method, uri, content) = match write {
-            Write::Create { .. } => (Method::POST, format!("{collection}?{MANAGER}"), "application/json"),
+        let (method, uri, json) = match write {
+            Write::Create { .. } => (Method::POST, format!("{collection}?{MANAGER}"), JSON),
             Write::Update { .. } => (
                 Method::PATCH,
                 format!("{collection}/{}?{MANAGER}", name.name),
                 "application/merge-patch+json",
             ),
-            Write::Delete { .. } => {
-                (Method::DELETE, format!("{collection}/{}", name.name), "application/json")
-            }
+            Write::Delete { .. } => (Method::DELETE, format!("{collection}/{}", name.name), JSON),
         };
-        let era = self.era::<C::Object>();
+        let protobuf = self.protobuf.yes().then(|| write.protobuf()).flatten();
+        let (content_type, body) = match protobuf {
+            Some(protobuf) => (Encoding::Protobuf.media_type(), protobuf),
+            None => (json, write.body()),
+        };
+        let sent = self.moment::<C::Object>();
         // Asked last, so that nothing is awaited between this and the request.
         if !self.leadership.may_write() {
             return Err(WriteError::NotLeading);
         }
-        let (status, body) = self.send(method, &uri, content, write.body().to_string().into_bytes()).await?;
+        let answer = self.send(method, &uri, content_type, body).await?;
         let awaited = || Awaited { kind, name: name.clone(), seen: write.seen() };
-        match (write, status) {
+        match (write, answer.status) {
             (Write::Delete { target, .. }, StatusCode::NOT_FOUND) => {
                 self.store.apply([Event::<C::Object>::Deleted(target.name.clone(), target.resource_version)]);
                 Ok(())
@@ -117,20 +150,35 @@ impl Writer {
             }
             (Write::Create { .. }, StatusCode::NOT_FOUND) => Err(WriteError::NoNamespace),
             (_, StatusCode::CONFLICT) => Err(WriteError::Stale(awaited())),
-            (_, status) if !status.is_success() => Err(refusal(status, &body)),
-            (Write::Delete { target, .. }, _) if !still_there(&body) => {
+            (_, status) if !status.is_success() => Err(refusal(&answer)),
+            (Write::Delete { target, .. }, _) if !still_there::<C::Object>(&answer) => {
                 self.store.apply([Event::<C::Object>::Deleted(target.name.clone(), target.resource_version)]);
                 Ok(())
             }
-            _ => {
-                match serde_json::from_slice::<C::Object>(&body) {
-                    Ok(object) => self.store.apply([Event::Answered(object, era)]),
-                    // The watch will deliver it, or tell that it cannot.
-                    Err(error) => debug!(%kind, %name, %error, "the answer to a write does not decode"),
+            _ => match answer.object::<C::Object>() {
+                Ok(object) => self.answered(object, sent),
+                // The watch will deliver it, or tell that it cannot.
+                Err(error) => {
+                    debug!(%kind, %name, %error, "the answer to a write does not decode");
+                    Ok(())
                 }
-                Ok(())
-            }
+            },
         }
+    }
+
+    /// Takes in what was written. If it is not in the State then, it was deleted before the answer came. A watch that
+    /// delivers both at once changes nothing in the State, and nobody would look at the Service again.
+    fn answered<T: Watched>(&self, object: T, sent: Moment) -> Result<(), WriteError> {
+        let (name, version) = (object.meta().object_name(), object.meta().resource_version);
+        self.store.apply([Event::Answered(object, sent)]);
+        let state = self.store.read();
+        let table = T::table(&state);
+        if table.get(&name).is_some() {
+            return Ok(());
+        }
+        // If not all deletions since are known, it may be that the watch has yet to deliver it.
+        let seen = table.remembers(sent).then_some(version);
+        Err(WriteError::Stale(Awaited { kind: T::KIND, name, seen }))
     }
 
     /// Asks whether an object of the core group that is not in the State is gone: a view that lags must not
@@ -147,11 +195,11 @@ impl Writer {
     pub(super) async fn confirm_current<T: Watched>(&self, meta: &Meta) -> Result<(), WriteError> {
         let name = meta.object_name();
         let awaited = Awaited { kind: T::KIND, name: name.clone(), seen: Some(meta.resource_version) };
-        let era = self.era::<T>();
-        match self.read(T::KIND, &name).await?.map(|body| serde_json::from_slice::<T>(&body)) {
+        let sent = self.moment::<T>();
+        match self.read(T::KIND, &name).await?.map(|answer| answer.object::<T>()) {
             Some(Ok(object)) if object.meta().uid == meta.uid => Ok(()),
             Some(Ok(object)) => {
-                self.store.apply([Event::Answered(object, era)]);
+                self.store.apply([Event::Answered(object, sent)]);
                 Err(WriteError::Stale(awaited))
             }
             _ => Err(WriteError::Stale(awaited)),
@@ -165,73 +213,73 @@ impl Writer {
             Kind::Endpoints => self.take_in::<Endpoints>(awaited).await,
             _ => self.take_in::<Service>(awaited).await,
         }
+        .map(|_| ())
     }
 
-    async fn take_in<T: Watched>(&self, awaited: &Awaited) -> Result<(), WriteError> {
+    /// Returns the object's uid, if it is there.
+    async fn take_in<T: Watched>(&self, awaited: &Awaited) -> Result<Option<Arc<str>>, WriteError> {
         let Awaited { kind, name, seen } = awaited;
-        let era = self.era::<T>();
+        let sent = self.moment::<T>();
         match (self.read(*kind, name).await?, seen) {
             (None, Some(seen)) => self.store.apply([Event::<T>::Deleted(name.clone(), *seen)]),
             (None, None) => {}
-            (Some(body), _) => match serde_json::from_slice::<T>(&body) {
-                Ok(object) => self.store.apply([Event::Answered(object, era)]),
+            (Some(answer), _) => match answer.object::<T>() {
+                Ok(object) => {
+                    let uid = object.meta().uid.clone();
+                    self.store.apply([Event::Answered(object, sent)]);
+                    return Ok(Some(uid));
+                }
                 Err(error) => debug!(%kind, %name, %error, "the answer to a read does not decode"),
             },
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn era<T: Watched>(&self) -> u64 {
-        T::table(&self.store.read()).era()
+    fn moment<T: Watched>(&self) -> Moment {
+        T::table(&self.store.read()).moment()
     }
 
     /// An object as the API server has it now.
-    async fn read(&self, kind: Kind, name: &ObjectName) -> Result<Option<Bytes>, WriteError> {
+    async fn read(&self, kind: Kind, name: &ObjectName) -> Result<Option<Answer>, WriteError> {
         let uri = format!("{}/{}", collection(kind, &name.namespace), name.name);
-        let (status, body) = self.send(Method::GET, &uri, "application/json", Vec::new()).await?;
-        match status {
+        let answer = self.send(Method::GET, &uri, JSON, Vec::new()).await?;
+        match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(body)),
-            status => Err(refusal(status, &body)),
+            status if status.is_success() => Ok(Some(answer)),
+            _ => Err(refusal(&answer)),
         }
     }
 
-    /// The answer's status and body. 429 and 503 are errors here, because only the head of the answer
-    /// says for how long.
+    /// The answer to a request. 429 and 503 are errors here, because only the head of the answer says for how
+    /// long.
     async fn send(
         &self,
         method: Method,
         uri: &str,
-        content: &str,
+        content_type: &str,
         body: Vec<u8>,
-    ) -> Result<(StatusCode, Bytes), WriteError> {
+    ) -> Result<Answer, WriteError> {
         let request = Request::builder()
             .method(method)
             .uri(uri)
-            .header(header::CONTENT_TYPE, content)
-            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::ACCEPT, Encoding::ACCEPT)
             .body(Body::from(body))
             .map_err(|error| WriteError::Invalid(format!("not a request: {error}")))?;
-        let answer = async {
-            let response = self.client.send(request).await?;
-            let (head, body) = response.into_parts();
-            Ok((head, body.collect_bytes().await?))
-        };
-        let (head, body) = tokio::time::timeout(PATIENCE, answer)
+        let answer = async { Answer::read(self.client.send(request).await?).await };
+        let answer = tokio::time::timeout(PATIENCE, answer)
             .await
             .map_err(|_| {
                 WriteError::Unavailable(format!("the API server does not answer within {PATIENCE:?}"))
             })?
-            .map_err(|error: kube::Error| WriteError::Unavailable(explain(&error)))?;
-        let wait = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        match (head.status, wait.map(Duration::from_secs)) {
-            (StatusCode::TOO_MANY_REQUESTS, wait) => {
-                Err(WriteError::Busy(wait.unwrap_or(Duration::from_secs(1)).min(LONGEST_RETRY_AFTER)))
+            .map_err(|error| WriteError::Unavailable(explain(&error)))?;
+        self.protobuf.learn(&answer);
+        match (answer.status, answer.retry_after()) {
+            (StatusCode::TOO_MANY_REQUESTS, pause) => {
+                Err(WriteError::Busy(pause.unwrap_or(Duration::from_secs(1))))
             }
-            (StatusCode::SERVICE_UNAVAILABLE, Some(wait)) => {
-                Err(WriteError::Busy(wait.min(LONGEST_RETRY_AFTER)))
-            }
-            (status, _) => Ok((status, body)),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(pause)) => Err(WriteError::Busy(pause)),
+            _ => Ok(answer),
         }
     }
 }
@@ -245,57 +293,20 @@ fn collection(kind: Kind, namespace: &str) -> String {
     format!("{group}/namespaces/{namespace}/{}", kind.plural())
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    message: String,
-    details: Details,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Details {
-    causes: Vec<Cause>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Cause {
-    reason: String,
-}
-
-fn refusal(code: StatusCode, body: &[u8]) -> WriteError {
-    let status: Status = serde_json::from_slice(body).unwrap_or_default();
-    let message = if status.message.is_empty() {
-        String::from_utf8_lossy(body).chars().take(200).collect()
-    } else {
-        status.message
-    };
-    match code {
-        StatusCode::FORBIDDEN
-            if status.details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating") =>
-        {
-            WriteError::NamespaceGoes
-        }
-        StatusCode::UNPROCESSABLE_ENTITY => WriteError::Invalid(message),
-        code if code.is_client_error() => WriteError::Denied(code.as_u16(), message),
-        code => WriteError::Unavailable(format!("the API server answered {code}: {message}")),
+fn refusal(answer: &Answer) -> WriteError {
+    let status = answer.failure();
+    match answer.status {
+        StatusCode::FORBIDDEN if status.has_cause("NamespaceTerminating") => WriteError::NamespaceGoes,
+        StatusCode::UNPROCESSABLE_ENTITY => WriteError::Invalid(status.message),
+        code if code.is_client_error() => WriteError::Denied(code.as_u16(), status.message),
+        code => WriteError::Unavailable(format!("the API server answered {code}: {}", status.message)),
     }
 }
 
-/// Whether an object outlives its deletion for now: the answer is then the object and not a Status.
-fn still_there(body: &[u8]) -> bool {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Object {
-        metadata: Metadata,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Metadata {
-        finalizers: Vec<String>,
-    }
-    serde_json::from_slice::<Object>(body).is_ok_and(|object| !object.metadata.finalizers.is_empty())
+/// Whether an object outlives its deletion for now: the answer is then the object, with the time of the
+/// deletion, and not a Status.
+fn still_there<T: Watched>(answer: &Answer) -> bool {
+    answer.object::<T>().is_ok_and(|object| object.meta().deleting())
 }
 
 #[cfg(test)]

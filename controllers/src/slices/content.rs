@@ -1,8 +1,7 @@
 //! What a slice says.
 
-use portolan_core::{AddressType, Endpoint, EndpointPort, EndpointSlice};
+use portolan_core::{AddressType, Endpoint, EndpointPort, EndpointSlice, Meta};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::difference::Claims;
 use crate::plan::Content;
@@ -31,12 +30,13 @@ pub struct SliceContent {
 impl Content for SliceContent {
     type Object = EndpointSlice;
 
-    fn fields(&self) -> Map<String, Value> {
-        Map::from_iter([
-            ("addressType".to_owned(), json!(self.address_type)),
-            ("ports".to_owned(), json!(self.ports)),
-            ("endpoints".to_owned(), json!(self.endpoints)),
-        ])
+    fn fields(&self) -> impl Serialize {
+        self
+    }
+
+    fn to_protobuf(&self, meta: Meta) -> Vec<u8> {
+        let Self { address_type, ports, endpoints } = self.clone();
+        EndpointSlice { meta, address_type, endpoints, ports, ..EndpointSlice::default() }.to_protobuf()
     }
 
     fn summary(&self) -> String {
@@ -71,10 +71,10 @@ impl Content for SliceContent {
             claim.may_be("hostname", endpoint.hostname.as_ref());
             claim.may_be("node", endpoint.node_name.as_ref());
             claim.may_be("zone", endpoint.zone.as_ref());
-            for zone in &endpoint.hints.zones {
+            for zone in endpoint.hints.zones() {
                 claim.may_be("hint for zone", Some(zone));
             }
-            for node in &endpoint.hints.nodes {
+            for node in endpoint.hints.nodes() {
                 claim.may_be("hint for node", Some(node));
             }
             for port in &self.ports {

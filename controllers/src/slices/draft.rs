@@ -106,6 +106,11 @@ impl Annotations<'_> {
     }
 }
 
+/// Whether all of a slice was understood. What is not was not written here.
+pub(crate) fn as_written(slice: &EndpointSlice) -> bool {
+    slice.problems.is_empty() && !slice.has_vague_ports
+}
+
 impl Draft<'_> {
     fn write(self, owner: &Meta, head: &Head<'_>) -> Option<Write<SliceContent>> {
         let Some(held) = self.held else {
@@ -120,7 +125,7 @@ impl Draft<'_> {
         let labels = changes(&held.meta.labels, head.labels);
         let annotations = changes(&held.meta.annotations, &head.annotations.after(&held.meta.annotations));
         let other_ports = port_key(&held.ports) != port_key(&self.content.ports);
-        let same = held.problems.is_empty() && held.endpoints == self.content.endpoints && !other_ports;
+        let same = as_written(held) && held.endpoints == self.content.endpoints && !other_ports;
         let annotated = matches!(head.annotations, Annotations::Trigger(_)) || annotations.is_empty();
         if same && labels.is_empty() && annotated {
             return None;

@@ -1,13 +1,13 @@
 //! What a plan means for the slices of a Service, in numbers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::EndpointSlice;
+use portolan_core::{Endpoint, EndpointPort, EndpointSlice};
 
 use super::content::{PortKey, SliceContent, port_key};
-use crate::plan::{Content, Plan, Write};
+use crate::plan::{Plan, Write};
 
 /// Numbers of a Service's slices, as they are once a plan is carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub(crate) struct Figures {
     pub(crate) added: usize,
     /// Endpoints that no slice has any more.
     pub(crate) removed: usize,
+    /// Endpoints of which something else is said than before.
+    pub(crate) updated: usize,
+    /// Addresses that were set aside.
+    pub(crate) skipped: usize,
     /// Slices written.
     pub(crate) changed: usize,
 }
@@ -31,9 +35,12 @@ pub(crate) fn figures(plan: &Plan<SliceContent>, stored: &[Arc<EndpointSlice>], 
     let replaced: HashSet<_> = plan.writes.iter().filter(|write| write.replaces()).map(Write::name).collect();
     let (gone, kept): (Vec<_>, Vec<_>) =
         stored.iter().partition(|slice| replaced.contains(&slice.meta.object_name()));
-    let gone: Vec<_> = gone.into_iter().map(|slice| SliceContent::of(slice)).collect();
     let fresh: Vec<_> = plan.writes.iter().filter_map(Write::content).collect();
-    let (before, after) = (identities(gone.iter()), identities(fresh.iter().copied()));
+    let mut port_keys = Vec::new();
+    let gone = gone.iter().map(|slice| (&slice.ports[..], &slice.endpoints[..]));
+    let before = identities(&mut port_keys, gone);
+    let after =
+        identities(&mut port_keys, fresh.iter().map(|slice| (&slice.ports[..], &slice.endpoints[..])));
 
     let kept = kept.iter().map(|slice| (slice.address_type, &slice.ports, slice.endpoints.len()));
     let fresh = fresh.iter().map(|slice| (slice.address_type, &slice.ports, slice.endpoints.len()));
@@ -49,38 +56,52 @@ pub(crate) fn figures(plan: &Plan<SliceContent>, stored: &[Arc<EndpointSlice>], 
         slices,
         // The placeholder does for none.
         fewest: fewest.max(slices.min(1)),
-        added: after.difference(&before).count(),
-        removed: before.difference(&after).count(),
+        added: after.keys().filter(|identity| !before.contains_key(identity)).count(),
+        removed: before.keys().filter(|identity| !after.contains_key(identity)).count(),
+        updated: after
+            .iter()
+            .filter(|(identity, now)| before.get(identity).is_some_and(|then| then != *now))
+            .count(),
+        skipped: plan.skipped,
         changed: plan.writes.len(),
     }
 }
 
-/// Ports, addresses, and the uid of what is behind them.
-type Identity = (Arc<PortKey>, Vec<IpAddr>, Option<Arc<str>>);
+/// Which of several ports, addresses, and the uid of what is behind them.
+type Identity<'a> = (usize, &'a [IpAddr], Option<&'a str>);
 
 /// Endpoints, whichever slice they are in.
-fn identities<'a>(slices: impl Iterator<Item = &'a SliceContent>) -> HashSet<Identity> {
-    slices
-        .flat_map(|slice| {
-            let ports = Arc::new(port_key(&slice.ports));
-            slice.endpoints.iter().map(move |endpoint| {
-                let target = endpoint.target_ref.as_ref().map(|target| target.uid.clone());
-                (ports.clone(), endpoint.addresses.clone(), target)
-            })
-        })
-        .collect()
+fn identities<'a>(
+    port_keys: &mut Vec<PortKey>,
+    slices: impl Iterator<Item = (&'a [EndpointPort], &'a [Endpoint])>,
+) -> HashMap<Identity<'a>, &'a Endpoint> {
+    let mut identities = HashMap::new();
+    for (ports, endpoints) in slices {
+        let ports = port_key(ports);
+        let place = port_keys.iter().position(|key| *key == ports).unwrap_or_else(|| {
+            port_keys.push(ports);
+            port_keys.len() - 1
+        });
+        identities.extend(endpoints.iter().map(|endpoint| {
+            let uid = endpoint.target_ref.as_ref().map(|target| &*target.uid);
+            ((place, &endpoint.addresses[..], uid), endpoint)
+        }));
+    }
+    identities
 }
 
 #[cfg(test)]
 mod tests {
-    use portolan_core::{AddressType, Endpoint, EndpointPort, Meta, ObjectName};
+    use portolan_core::{AddressType, Meta, ObjectName};
 
     use super::*;
     use crate::plan::{Because, Target};
 
     fn content(port: u16, endpoints: std::ops::Range<u8>) -> SliceContent {
-        let endpoint =
-            |number: u8| Endpoint { addresses: vec![[10, 0, 0, number].into()], ..Endpoint::default() };
+        let endpoint = |number: u8| Endpoint {
+            addresses: [IpAddr::from([10, 0, 0, number])].into(),
+            ..Endpoint::default()
+        };
         SliceContent {
             address_type: AddressType::IPv4,
             ports: vec![EndpointPort { port, ..EndpointPort::default() }],
@@ -91,7 +112,7 @@ mod tests {
     fn stored(name: &str, content: SliceContent) -> Arc<EndpointSlice> {
         let SliceContent { address_type, ports, endpoints } = content;
         let meta = Meta::named(ObjectName::new("n", name));
-        Arc::new(EndpointSlice { meta, address_type, ports, endpoints, problems: Vec::new() })
+        Arc::new(EndpointSlice { meta, address_type, ports, endpoints, ..EndpointSlice::default() })
     }
 
     fn update(name: &str, content: Option<SliceContent>) -> Write<SliceContent> {
@@ -111,11 +132,21 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_of_which_something_else_is_said() {
+        let held = [stored("a", content(80, 0..3))];
+        let mut changed = content(80, 1..4);
+        changed.endpoints[0].hostname = Some("web-0".into());
+        let writes = vec![update("a", Some(changed))];
+        let figures = figures(&Plan { writes, skipped: 2, ..Plan::default() }, &held, 4);
+        assert_eq!((figures.added, figures.removed, figures.updated, figures.skipped), (1, 1, 1, 2));
+    }
+
+    #[test]
     fn a_plan_in_numbers() {
         let held =
             [stored("a", content(80, 0..3)), stored("b", content(80, 3..5)), stored("c", content(81, 0..1))];
         let of = |writes: Vec<Write<SliceContent>>| {
-            let figures = figures(&Plan { writes, notes: Vec::new() }, &held, 4);
+            let figures = figures(&Plan { writes, ..Plan::default() }, &held, 4);
             (
                 figures.endpoints,
                 figures.slices,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use portolan_core::{ObjectName, Pod};
+use portolan_core::{IpAddrs, ObjectName, Pod};
 
 /// Which pod names are answered (`--pod-names`, CoreDNS' `pods`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) fn address(label: &[u8]) -> Option<IpAddr> {
 /// compares text with the first one only, so that the second family of a dual-stack pod has no name.
 #[derive(Debug, Default)]
 pub(crate) struct PodIndex {
-    addresses: HashMap<ObjectName, Vec<IpAddr>>,
+    addresses: HashMap<ObjectName, IpAddrs>,
     /// How many pods of a namespace have an address; several do on the host's network.
     counts: HashMap<(Box<[u8]>, IpAddr), usize>,
 }

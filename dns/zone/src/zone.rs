@@ -86,14 +86,14 @@ impl Zone {
     /// Meant for the start; it walks the whole State.
     pub fn load(&mut self, state: &State, serial: u32) -> Vec<Report> {
         let mut reports = Vec::new();
-        for (name, _) in state.namespaces.iter() {
-            reports.extend(self.take_namespace(state, name));
+        for name in state.namespaces.names() {
+            reports.extend(self.take_namespace(state, &name));
         }
-        for (name, _) in state.services.iter() {
-            reports.extend(self.take_service(state, name));
+        for name in state.services.names() {
+            reports.extend(self.take_service(state, &name));
         }
-        for (name, _) in state.pods.iter() {
-            self.take_pod(state, name);
+        for name in state.pods.names() {
+            self.take_pod(state, &name);
         }
         self.finish(state, serial);
         reports

@@ -57,7 +57,7 @@ impl BackendError {
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         match error.kind() {
-            ErrorKind::NotPermitted => Self::usage(format!("{error}; {}", capability::Missing)),
+            ErrorKind::NotPermitted => Self::usage(format!("{error}; {}", capability::Missing::NetAdmin)),
             _ => Self::fatal(error.to_string()),
         }
     }
@@ -206,7 +206,7 @@ impl Backend {
             let node = node::view(&self.settings, &state, self.interface_addresses.clone());
             let mut names: BTreeSet<ObjectName> = dirty.services.clone();
             if dirty.all {
-                names.extend(state.services.iter().map(|(name, _)| name.clone()));
+                names.extend(state.services.names());
                 names.extend(self.desired.iter().map(|intent| intent.name.clone()));
             }
             // Deciding happens outside the lock: with tens of thousands of Services it takes a while.

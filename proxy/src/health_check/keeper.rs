@@ -21,7 +21,7 @@ pub(crate) async fn keep(store: Store, node: Arc<str>, mut servers: Servers, rec
     // Which endpoints are on the node is all that health checks depend on.
     let view = NodeView { name: node.clone(), ..NodeView::default() };
     let mut changes = store.subscribe();
-    let names: Vec<_> = store.read().services.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<_> = store.read().services.names().collect();
     let mut checks = checks(&store, names, &view);
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);

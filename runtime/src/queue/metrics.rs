@@ -14,6 +14,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use crate::Admin;
 
 /// Metrics of all queues of a process, under client-go's names.
+///
+/// As in client-go, a key is added when it comes to wait, and not once more while it does: added less taken is
+/// the depth. A retry is a key that was worked on in vain and comes back, which controllers ask of client-go by
+/// AddRateLimited. What [`add_after`](crate::Queue::add_after) has come later for the first time is none,
+/// although client-go counts that, too: here each write would be followed by one.
 #[derive(Clone)]
 pub struct QueueMetrics {
     depth: Family<Name, Gauge>,
@@ -83,8 +88,12 @@ impl QueueMetrics {
         };
         admin.register(|registry| {
             registry.register("workqueue_depth", "Keys that wait", metrics.depth.clone());
-            registry.register("workqueue_adds", "Keys added", metrics.adds.clone());
-            registry.register("workqueue_retries", "Keys that failed and come back", metrics.retries.clone());
+            registry.register("workqueue_adds", "Keys that came to wait", metrics.adds.clone());
+            registry.register(
+                "workqueue_retries",
+                "Keys that were worked on in vain and come back",
+                metrics.retries.clone(),
+            );
             registry.register(
                 "workqueue_queue_duration_seconds",
                 "Time a key waited",

@@ -11,7 +11,11 @@ use crate::Backoff;
 pub(super) struct Waiting<K> {
     /// What changed, then what is only looked through.
     lanes: [VecDeque<(K, Instant)>; 2],
+    /// Keys that changed, taken since one was only looked through.
+    in_a_row: u32,
     queued: HashMap<K, Lane>,
+    /// Keys that came to wait, not yet counted.
+    pub(super) added: u64,
     running: HashMap<K, Instant>,
     again: HashSet<K>,
     /// Keys that come back later, by when.
@@ -22,9 +26,16 @@ pub(super) struct Waiting<K> {
     /// The alarm that a worker sleeps for: one does for all.
     pub(super) watched: Option<Instant>,
     failures: HashMap<K, Backoff>,
+    /// Whether no key is taken in.
+    pub(super) paused: bool,
     first: Duration,
     longest: Duration,
 }
+
+/// After how many keys that changed one is taken that is only looked through. Where changes come faster than
+/// they are worked on for as long as it lasts, what has to be looked through gets a share all the same: a
+/// 17th of the work, which changes hardly feel.
+const LONGEST_ROW: u32 = 16;
 
 /// When, and a number that tells alarms of the same moment apart.
 type Alarm = (Instant, u64);
@@ -48,7 +59,9 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
     pub(super) fn new(first: Duration, longest: Duration) -> Self {
         Self {
             lanes: Default::default(),
+            in_a_row: 0,
             queued: HashMap::new(),
+            added: 0,
             running: HashMap::new(),
             again: HashSet::new(),
             later: BTreeMap::new(),
@@ -56,14 +69,25 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
             serial: 0,
             watched: None,
             failures: HashMap::new(),
+            paused: false,
             first,
             longest,
         }
     }
 
+    /// Forgets every key but those that are worked on, and takes none in.
+    pub(super) fn pause(&mut self) {
+        *self = Self {
+            running: std::mem::take(&mut self.running),
+            watched: self.watched,
+            paused: true,
+            ..Self::new(self.first, self.longest)
+        };
+    }
+
     /// Whether the key came to wait for work just now.
     pub(super) fn enqueue(&mut self, key: K, lane: Lane) -> bool {
-        if matches!(self.alarms.get(&key), Some((_, Until::Released))) {
+        if self.paused || matches!(self.alarms.get(&key), Some((_, Until::Released))) {
             return false;
         }
         if self.running.contains_key(&key) {
@@ -74,7 +98,9 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
             return false;
         }
         // A key that moves to the front stays in the lane behind, too, and is skipped there.
-        self.queued.insert(key.clone(), lane);
+        if self.queued.insert(key.clone(), lane).is_none() {
+            self.added += 1;
+        }
         self.lanes[lane as usize].push_back((key, Instant::now()));
         true
     }
@@ -82,10 +108,15 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
     /// The next key, from now on worked on, and since when it waited. Whatever it was to come back for is
     /// seen by that work.
     pub(super) fn pop(&mut self) -> Option<(K, Instant)> {
-        for lane in [Lane::Changed, Lane::LookedThrough] {
+        let mut order = [Lane::Changed, Lane::LookedThrough];
+        if self.in_a_row >= LONGEST_ROW {
+            order.reverse();
+        }
+        for lane in order {
             while let Some((key, since)) = self.lanes[lane as usize].pop_front() {
                 if self.queued.get(&key) == Some(&lane) {
                     self.queued.remove(&key);
+                    self.in_a_row = if lane == Lane::Changed { self.in_a_row.saturating_add(1) } else { 0 };
                     self.drop_alarm(&key);
                     self.running.insert(key.clone(), Instant::now());
                     return Some((key, since));
@@ -104,6 +135,9 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
     /// Has a key come back after a pause. It keeps one alarm: one that only its release ends stands for
     /// all others, and else the earlier one does.
     pub(super) fn set_alarm(&mut self, key: K, pause: Duration, until: Until) {
+        if self.paused {
+            return;
+        }
         let at = Instant::now() + pause;
         let stands = |((standing, _), its): &(Alarm, Until)| match (its, until) {
             (Until::Released, Until::Added) => true,

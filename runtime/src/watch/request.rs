@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use http::Request;
-use portolan_core::Kind;
+use portolan_core::{Encoding, Kind};
 use prometheus_client::encoding::EncodeLabelSet;
-use serde::Deserialize;
-
-use super::frame::Listed;
 
 /// Which objects of a kind to watch; the default is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +13,8 @@ pub struct Selection {
     pub labels: Option<String>,
     /// Field selector, such as `metadata.name=node-1`.
     pub fields: Option<String>,
+    /// The namespace; `None` = every one.
+    pub namespace: Option<String>,
 }
 
 /// Objects a page of a list has at most; client-go's default.
@@ -24,19 +23,25 @@ const PAGE: &str = "500";
 impl Selection {
     /// Objects with these labels.
     pub fn labels(selector: impl Into<String>) -> Self {
-        Self { labels: Some(selector.into()), fields: None }
+        Self { labels: Some(selector.into()), ..Self::default() }
     }
 
     /// Objects with these fields.
     pub fn fields(selector: impl Into<String>) -> Self {
-        Self { labels: None, fields: Some(selector.into()) }
+        Self { fields: Some(selector.into()), ..Self::default() }
+    }
+
+    /// Only those of a namespace, so that a right to that namespace is enough.
+    #[must_use]
+    pub fn in_namespace(self, namespace: impl Into<String>) -> Self {
+        Self { namespace: Some(namespace.into()), ..self }
     }
 
     /// A page of a list, as of now (no `resourceVersion`: a consistent read).
     pub(super) fn list(&self, kind: Kind, next: Option<&str>) -> Result<Request<Vec<u8>>, http::Error> {
         let mut query = vec![("limit", PAGE)];
         query.extend(next.map(|next| ("continue", next)));
-        self.request(kind, query)
+        self.request(kind, query, Encoding::ACCEPT)
     }
 
     /// A watch from a version, or (`None`) a streaming list that goes on as a watch.
@@ -53,13 +58,14 @@ impl Selection {
             Some(version) => query.push(("resourceVersion", version)),
             None => query.extend([("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]),
         }
-        self.request(kind, query)
+        self.request(kind, query, Encoding::ACCEPT_WATCH)
     }
 
     fn request<'a>(
         &'a self,
         kind: Kind,
         mut query: Vec<(&'static str, &'a str)>,
+        accept: &str,
     ) -> Result<Request<Vec<u8>>, http::Error> {
         query.extend(self.labels.as_deref().map(|selector| ("labelSelector", selector)));
         query.extend(self.fields.as_deref().map(|selector| ("fieldSelector", selector)));
@@ -69,8 +75,9 @@ impl Selection {
             "v1" => "/api/v1".to_owned(),
             group => format!("/apis/{group}"),
         };
-        Request::get(format!("{path}/{}?{}", kind.plural(), query.join("&")))
-            .header(http::header::ACCEPT, "application/json")
+        let place = self.namespace.as_ref().map(|name| format!("namespaces/{name}/")).unwrap_or_default();
+        Request::get(format!("{path}/{place}{}?{}", kind.plural(), query.join("&")))
+            .header(http::header::ACCEPT, accept)
             // Kubernetes 1.37 compresses each event of a watch apart, which decoders take for the end.
             .header(http::header::ACCEPT_ENCODING, "identity")
             .body(Vec::new())
@@ -87,27 +94,6 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// A page of a list.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'a: 'de, 'de: 'a"))]
-pub(super) struct ListPage<'a, T> {
-    pub(super) metadata: ListMeta,
-    #[serde(default = "Vec::new", borrow)]
-    pub(super) items: Vec<Listed<'a, T>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListMeta {
-    pub(super) resource_version: String,
-    #[serde(rename = "continue", default, deserialize_with = "some_text")]
-    pub(super) next: Option<String>,
-}
-
-fn some_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
 /// Label of a metric.
@@ -129,6 +115,11 @@ mod tests {
     #[test]
     fn requests_name_what_they_want() {
         let selection = Selection::labels("!service.kubernetes.io/headless");
+        let accept = |request: &Request<Vec<u8>>| request.headers()["accept"].to_str().unwrap().to_owned();
+        let watch = selection.watch(Kind::Pod, None, Duration::from_secs(9)).unwrap();
+        assert_eq!(accept(&watch), "application/vnd.kubernetes.protobuf;stream=watch, application/json");
+        let list = selection.list(Kind::Pod, None).unwrap();
+        assert_eq!(accept(&list), "application/vnd.kubernetes.protobuf, application/json");
         let uri = |request: Result<Request<Vec<u8>>, http::Error>| request.unwrap().uri().to_string();
         assert_eq!(
             uri(selection.watch(Kind::EndpointSlice, Some("7"), Duration::from_secs(9))),
@@ -138,6 +129,10 @@ mod tests {
         assert_eq!(
             uri(Selection::default().list(Kind::Pod, Some("a+b"))),
             "/api/v1/pods?limit=500&continue=a%2Bb"
+        );
+        assert_eq!(
+            uri(Selection::labels("a=b").in_namespace("n").list(Kind::Lease, None)),
+            "/apis/coordination.k8s.io/v1/namespaces/n/leases?limit=500&labelSelector=a%3Db"
         );
     }
 }

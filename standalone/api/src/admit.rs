@@ -30,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) random: &'a mut Random,
     pub(crate) name: &'a Name,
     pub(crate) part: Part,
+    /// Whether nothing is to be stored.
+    pub(crate) dry_run: bool,
     /// Whether unknown fields are refused.
     pub(crate) strict: bool,
 }

@@ -86,8 +86,14 @@ impl Failure {
     /// The object breaks the rules of its kind.
     pub fn invalid(kind: Kind, name: &str, causes: Causes) -> Self {
         let facts = kind.facts();
-        let texts: Vec<_> =
-            causes.0.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let mut texts: Vec<String> = Vec::new();
+        for cause in &causes.0 {
+            let text = format!("{}: {}", cause.field, cause.message);
+            // As upstream: the list of causes says again what the text says once.
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let list = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
         let mut failure =
             Self::new(422, "Invalid", format!("{} {name:?} is invalid: {list}", kind.qualified()));
@@ -178,6 +184,12 @@ impl Failure {
     /// The server is at fault.
     pub fn internal(message: &str) -> Self {
         Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+            .because("", message, "")
+    }
+
+    /// The server is at fault, and nobody has put it into the API's words.
+    pub fn fault(message: &str) -> Self {
+        Self::new(500, "", message)
     }
 
     /// The server gave up waiting for its store.
@@ -229,7 +241,12 @@ impl Failure {
                 }
             }
             if !details.causes.is_empty() {
-                let cause = |cause: &Cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field});
+                let cause = |cause: &Cause| {
+                    let fields =
+                        [("reason", cause.reason), ("message", &cause.message), ("field", &cause.field)];
+                    let said = fields.into_iter().filter(|(_, text)| !text.is_empty());
+                    said.map(|(key, text)| (key.to_owned(), Value::from(text))).collect::<Value>()
+                };
                 out.insert("causes".to_owned(), details.causes.iter().map(cause).collect());
             }
             if details.retry_after > 0 {

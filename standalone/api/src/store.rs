@@ -1,11 +1,10 @@
 //! The objects, their versions and their history. Pure: time and the seed are parameters.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
+use portolan_allocation::{AddressRange, PortRange};
 use serde_json::{Value, json};
 
 use crate::allocate::Allocations;
@@ -28,9 +27,9 @@ pub use write::{Part, WriteOptions};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where cluster IPs come from: one range for each family, the first being the default family.
-    pub service_ranges: Vec<IpNet>,
+    pub service_ranges: Vec<AddressRange>,
     /// Where node ports come from.
-    pub node_ports: RangeInclusive<u16>,
+    pub node_ports: PortRange,
     /// Seed of uids, generated names and allocations.
     pub seed: u64,
     /// How many changes a watch can go back.
@@ -40,7 +39,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let range = "10.96.0.0/16".parse().expect("a range");
-        Self { service_ranges: vec![range], node_ports: 30000..=32767, seed: 0, history: 10_000 }
+        let node_ports = PortRange::new(&(30000..=32767)).expect("a range");
+        Self { service_ranges: vec![range], node_ports, seed: 0, history: 10_000 }
     }
 }
 
@@ -63,7 +63,7 @@ impl Store {
             history: History::new(config.history),
             version: 0,
             random: Random::new(config.seed),
-            allocations: Allocations::new(config.service_ranges.clone(), config.node_ports.clone()),
+            allocations: Allocations::new(&config.service_ranges, config.node_ports),
             garbage: Garbage::default(),
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {

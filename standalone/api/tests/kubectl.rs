@@ -194,7 +194,10 @@ async fn what_is_wrong_is_said() {
             service(&format!("selector: {{app: {long}}}, ports: [{{port: 80}}]")),
             "must be no more than 63 bytes",
         ),
-        (service("clusterIP: 1.2.3.4, ports: [{port: 80}]"), "is not in the valid range"),
+        (
+            service("clusterIP: 1.2.3.4, ports: [{port: 80}]"),
+            "the provided network does not match the current range",
+        ),
         (
             service("type: NodePort, ports: [{port: 80, nodePort: 80}]"),
             "provided port is not in the valid range",

@@ -5,10 +5,12 @@ use std::time::Duration;
 use http::Request;
 use kube::Client;
 use portolan_runtime::{Backoff, explain};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::spec::Metadata;
+use crate::environment::Variables;
+use crate::spec::{ConfigMapRef, Metadata};
 
 /// Writes the status of a pod; tries until it is written or the pod is gone.
 pub(crate) async fn write_status(client: &Client, pod: &Metadata, status: &Value) {
@@ -31,6 +33,27 @@ pub(crate) async fn delete(client: &Client, pod: &Metadata) {
             .body(body.to_string().into_bytes())
     })
     .await;
+}
+
+/// What a ConfigMap holds, as variables; none if it is not there and may be absent.
+pub(crate) async fn config_map(
+    client: &Client,
+    namespace: &str,
+    reference: &ConfigMapRef,
+) -> Result<Variables, String> {
+    let name = &reference.name;
+    let request = Request::get(format!("/api/v1/namespaces/{namespace}/configmaps/{name}"))
+        .body(Vec::new())
+        .map_err(|error| error.to_string())?;
+    match client.request::<Value>(request).await {
+        Ok(found) => match &found["data"] {
+            Value::Null => Ok(Variables::new()),
+            data => Variables::deserialize(data).map_err(|error| format!("configmap {name:?}: {error}")),
+        },
+        Err(kube::Error::Api(status)) if status.code == 404 && reference.optional => Ok(Variables::new()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(format!("configmap {name:?} not found")),
+        Err(error) => Err(explain(&error)),
+    }
 }
 
 fn path(pod: &Metadata) -> String {

@@ -1,20 +1,16 @@
 //! The environment of a container: what its spec says, and the Services of its namespace.
 //!
-//! Upstream: `pkg/kubelet/envvars` and `makeEnvironmentVariables` of kubelet.
+//! Upstream: `makeEnvironmentVariables` of kubelet.
 
 mod expand;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use portolan_core::Service;
-
 pub(crate) use expand::expand;
+pub(crate) use portolan_controllers::environment::{Variables, service_variables};
 
 use crate::spec::{Container, Pod};
-
-/// Variables by name.
-pub(crate) type Variables = BTreeMap<String, String>;
 
 /// What the fields of a pod are while it runs.
 #[derive(Clone, Debug)]
@@ -25,16 +21,14 @@ pub(crate) struct Facts {
     pub(crate) host: IpAddr,
 }
 
-/// All variables of a container that its pod determines: its own win over those of Services.
+/// All variables of a container that its pod determines: its own win over `others`, which are those of
+/// Services and of ConfigMaps.
 pub(crate) fn container_variables(
     pod: &Pod,
     container: &Container,
-    services: &Variables,
+    others: &Variables,
     facts: &Facts,
 ) -> Result<Variables, String> {
-    if !container.env_from.is_empty() {
-        return Err(format!("envFrom of container {} is not supported by portolan up", container.name));
-    }
     let mut own = Variables::new();
     for variable in &container.env {
         let value = match (&variable.value, &variable.value_from) {
@@ -45,14 +39,12 @@ pub(crate) fn container_variables(
                     format!("variable {name}: {what} is not supported by portolan up as a source")
                 })?
             }
-            (Some(value), None) => {
-                expand(value, |name| own.get(name).or_else(|| services.get(name)).cloned())
-            }
+            (Some(value), None) => expand(value, |name| own.get(name).or_else(|| others.get(name)).cloned()),
             (None, None) => String::new(),
         };
         own.insert(variable.name.clone(), value);
     }
-    let mut all = services.clone();
+    let mut all = others.clone();
     all.extend(own);
     Ok(all)
 }
@@ -78,60 +70,6 @@ fn field(pod: &Pod, path: &str, facts: &Facts) -> Option<String> {
             labels.or_else(annotations).flatten()
         }
     }
-}
-
-/// Variables that name Services with a cluster IP: those of the pod's namespace if it wants links, and
-/// always `default/kubernetes`, unless the namespace has a Service of that name itself.
-pub(crate) fn service_variables<'a>(
-    services: impl IntoIterator<Item = &'a Service>,
-    namespace: &str,
-    links: bool,
-) -> Variables {
-    let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
-    for service in services {
-        let own = links && &*service.meta.namespace == namespace;
-        let master = &*service.meta.namespace == "default" && &*service.meta.name == "kubernetes";
-        if service.cluster_ips.is_empty() || !(own || master) {
-            continue;
-        }
-        if own || !chosen.contains_key("kubernetes") {
-            chosen.insert(&service.meta.name, service);
-        }
-    }
-    let mut variables = Variables::new();
-    for service in chosen.into_values() {
-        insert(&mut variables, service);
-    }
-    variables
-}
-
-fn insert(variables: &mut Variables, service: &Service) {
-    let (Some(address), Some(first)) = (service.cluster_ips.first(), service.ports.first()) else { return };
-    let prefix = variable_name(&service.meta.name);
-    variables.insert(format!("{prefix}_SERVICE_HOST"), address.to_string());
-    variables.insert(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
-    for port in service.ports.iter().filter(|port| !port.name.is_empty()) {
-        let name = variable_name(&port.name);
-        variables.insert(format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string());
-    }
-    let host = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    };
-    let url = |port: &portolan_core::ServicePort| format!("{}://{host}:{}", port.protocol.lower(), port.port);
-    variables.insert(format!("{prefix}_PORT"), url(first));
-    for port in &service.ports {
-        let link = format!("{prefix}_PORT_{}_{}", port.port, port.protocol);
-        variables.insert(format!("{link}_PROTO"), port.protocol.lower().to_owned());
-        variables.insert(format!("{link}_PORT"), port.port.to_string());
-        variables.insert(format!("{link}_ADDR"), address.to_string());
-        variables.insert(link, url(port));
-    }
-}
-
-/// A name as it is part of a variable's; dots and leading digits stay, as upstream.
-fn variable_name(name: &str) -> String {
-    name.replace('-', "_").to_uppercase()
 }
 
 #[cfg(test)]

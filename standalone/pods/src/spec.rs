@@ -97,12 +97,28 @@ pub(crate) struct Container {
     #[serde(deserialize_with = "or_default")]
     pub(crate) env: Vec<Variable>,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) env_from: Vec<Value>,
+    pub(crate) env_from: Vec<EnvFrom>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) ports: Vec<Port>,
     pub(crate) readiness_probe: Option<Probe>,
     /// Of an init container: `Always` makes it a sidecar (KEP-753).
     pub(crate) restart_policy: Option<RestartPolicy>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EnvFrom {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) prefix: String,
+    pub(crate) config_map_ref: Option<ConfigMapRef>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct ConfigMapRef {
+    pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) optional: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -73,10 +73,13 @@ fn a_pod_lives_and_ends() {
     alone(async || {
         let stage = Stage::start().await;
         stage.service("shop", "10.96.0.7", 80);
+        stage.config_map("said", json!({"SHOP_SERVICE_HOST": "wins", "URL": "loses", "MORE": "m"})).await;
         stage
             .create(
                 "web",
                 json!({"containers": [{"name": "c", "image": "i", "command": server(8080),
+                "envFrom": [{"configMapRef": {"name": "absent", "optional": true}},
+                    {"configMapRef": {"name": "said"}}, {"prefix": "P_", "configMapRef": {"name": "said"}}],
                 "env": [{"name": "URL", "value": "http://$(SHOP_SERVICE_HOST)/"},
                     {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}]}),
             )
@@ -88,7 +91,8 @@ fn a_pod_lives_and_ends() {
         let answer = eventually("an answer", async || get(address, 8080).await).await;
         let seen: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(seen["host"], "web");
-        assert_eq!(seen["env"]["URL"], "http://10.96.0.7/");
+        assert_eq!(seen["env"]["URL"], "http://wins/", "Services < envFrom < env");
+        assert_eq!((&seen["env"]["MORE"], &seen["env"]["P_URL"]), (&json!("m"), &json!("loses")));
         assert_eq!(seen["env"]["IP"], address.to_string());
         assert_eq!(seen["env"]["SHOP_PORT_80_TCP_ADDR"], "10.96.0.7");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Commands to try.
 
 use portolan_api::Name;
-use portolan_core::{IpFamily, ObjectName, Protocol, Service, State};
+use portolan_core::{IpFamily, Protocol, Service, State};
 
 use super::Place;
 
@@ -9,21 +9,22 @@ use super::Place;
 pub(super) fn list(state: &State, deployments: &[(Name, u64)], place: &Place) -> String {
     let mut commands = Vec::new();
     // The one that the author wrote first is most likely what it is about.
-    let first = state.services.iter().filter(|(_, service)| !service.cluster_ips.is_empty());
-    let first = first.min_by_key(|(_, service)| service.meta.resource_version);
-    commands.extend(first.and_then(|(_, service)| fetch(service)));
+    let first = state.services.iter().filter(|service| !service.cluster_ips.is_empty());
+    let first = first.min_by_key(|service| service.meta.resource_version);
+    commands.extend(first.and_then(|service| fetch(service)));
     let kubectl = format!("kubectl --kubeconfig {}", place.kubeconfig.display());
     commands.push(format!("{kubectl} get pods --all-namespaces"));
-    let like =
-        |name: &Name, service: &ObjectName| name.namespace == service.namespace && name.name == service.name;
-    let namesake = deployments.iter().find(|(name, _)| first.is_some_and(|(service, _)| like(name, service)));
+    let like = |name: &Name, service: &Service| {
+        name.namespace == service.meta.namespace && name.name == service.meta.name
+    };
+    let namesake = deployments.iter().find(|(name, _)| first.is_some_and(|service| like(name, service)));
     if let Some((name, replicas)) = namesake.or(deployments.first()) {
         let (namespace, name) = (&name.namespace, &name.name);
         commands
             .push(format!("{kubectl} -n {namespace} scale deployment {name} --replicas={}", replicas + 2));
     }
-    if let (Some(dns), Some((service, _))) = (place.dns, first) {
-        let (ip, name, namespace) = (dns.ip(), &service.name, &service.namespace);
+    if let (Some(dns), Some(service)) = (place.dns, first) {
+        let (ip, name, namespace) = (dns.ip(), &service.meta.name, &service.meta.namespace);
         commands.push(format!("dig @{ip} {name}.{namespace}.svc.cluster.local"));
     }
     commands.into_iter().map(|command| format!("  {command}\n")).collect()

@@ -1,21 +1,25 @@
 //! The table of Services.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use portolan_core::{ObjectName, Service, ServiceType, State};
 
 /// Services whose slices do not show all ready pods yet.
-pub(super) fn behind(state: &State) -> impl Iterator<Item = &ObjectName> {
-    state.services.iter().filter_map(|(name, service)| {
-        let ready = state.pods_of(name).filter(|pod| pod.ready && !pod.meta.deleting()).count();
-        (service.has_managed_endpoints() && ready_endpoints(state, name) < ready).then_some(name)
+pub(super) fn behind(state: &State) -> impl Iterator<Item = ObjectName> {
+    state.services.iter().filter_map(|service| {
+        let name = service.meta.object_name();
+        let ready = state.pods_of(&name).filter(|pod| pod.ready && !pod.meta.deleting()).count();
+        (service.has_managed_endpoints() && ready_endpoints(state, &name) < ready).then_some(name)
     })
 }
 
 /// A line for each Service, by name, with a head.
 pub(super) fn table(state: &State) -> String {
-    let mut services: Vec<_> = state.services.iter().collect();
-    services.sort_by_key(|(name, _)| *name);
+    let named = |service: &Arc<Service>| (service.meta.object_name(), service.clone());
+    let services: BTreeMap<_, _> = state.services.iter().map(named).collect();
     let head = ["SERVICE", "TYPE", "ADDRESS", "PORTS", "READY"].map(str::to_owned);
-    let rows = services.into_iter().map(|(name, service)| row(state, name, service));
+    let rows = services.iter().map(|(name, service)| row(state, name, service));
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     if rows.len() == 1 {
         return "There is no Service yet.\n".to_owned();

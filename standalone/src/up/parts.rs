@@ -165,8 +165,9 @@ fn controllers(
         store: store.clone(),
         recorder,
         leadership: Leadership::always(),
-        controllers: Controller::ALL.into(),
+        controllers: Controller::DEFAULT.into(),
         queues: QueueMetrics::new(admin),
         admin: admin.clone(),
+        load_balancers: None,
     }
 }

@@ -15,6 +15,7 @@ use crate::process::Process;
 use crate::published::{Published, Tally};
 
 mod flip;
+mod floor;
 mod report;
 mod roll;
 mod start;
@@ -74,6 +75,14 @@ impl Side {
     }
 }
 
+/// What the API server has spent.
+struct Server {
+    /// Seconds.
+    cpu: f64,
+    /// Collections of its garbage.
+    collections: f64,
+}
+
 /// What every measurement needs.
 struct Bench<'a> {
     client: Client,
@@ -99,6 +108,7 @@ pub(crate) async fn run(client: Client, kubeconfig: OsString, args: &Controllers
             report.starts[side as usize].push(bench.start(side, &population).await?);
             report.adoptions[side as usize].push(bench.adopt(side).await?);
         }
+        report.floors.push(bench.floor(&population).await?);
     }
     population.grow(args.shape.services).await?;
     bench.fill(&population).await?;
@@ -156,9 +166,24 @@ impl Bench<'_> {
         process.end().await
     }
 
+    async fn metrics(&self) -> Result<String> {
+        Ok(self.client.request_text(Request::get("/metrics").body(Vec::new())?).await?)
+    }
+
+    /// What the API server has spent since it began.
+    async fn server(&self) -> Result<Server> {
+        let text = self.metrics().await?;
+        let value = |name| -> Result<f64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            Ok(line.with_context(|| format!("no {name} in the API server's metrics"))?.parse()?)
+        };
+        let cpu = value("process_cpu_seconds_total")?;
+        Ok(Server { cpu, collections: value("go_gc_duration_seconds_count")? })
+    }
+
     /// Writes of slices and Endpoints that the API server has answered, those without effect too.
     async fn writes(&self) -> Result<f64> {
-        let text = self.client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
+        let text = self.metrics().await?;
         let of_endpoints = |line: &&str| {
             line.starts_with("apiserver_request_total{")
                 && (line.contains("resource=\"endpointslices\"") || line.contains("resource=\"endpoints\""))

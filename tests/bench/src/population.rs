@@ -7,7 +7,10 @@ use serde_json::json;
 
 use crate::api::{self, send};
 use crate::objects::{Pod, Shape, node};
-use crate::published::{ENDPOINTS, SLICES, Tally};
+use crate::published::Tally;
+
+pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+pub(crate) const ENDPOINTS: &str = "/api/v1/endpoints";
 
 /// Requests on their way at one time.
 const CONCURRENT: usize = 16;

@@ -50,14 +50,15 @@ start_etcd() {
 start_apiserver() {
   local audit=()
   [ "$AUDIT" = no ] || audit=(--audit-policy-file "$HERE/manifests/audit.yaml" --audit-log-path "$LOG/audit.log")
-  # node names do not resolve, so the kubelets are reached by address; the plugin is what hardened clusters have
+  # node names do not resolve, so the kubelets are reached by address; the plugin is what hardened clusters have; webhooks are
+  # reached at their pods, since Service addresses do not work in cp
   cp_run apiserver "$KUBE" kube-apiserver --etcd-servers http://127.0.0.1:2379 \
     --advertise-address "$CP_IP" --secure-port 6443 --cert-dir "$RUNDIR/apiserver" \
     --service-cluster-ip-range "$(both "$SERVICE_CIDR" "$SERVICE_CIDR6")" \
     --service-account-issuer https://kubernetes.default.svc.cluster.local \
     --service-account-key-file "$RUNDIR/service-account.key" --service-account-signing-key-file "$RUNDIR/service-account.key" \
     --token-auth-file "$RUNDIR/tokens.csv" --authorization-mode Node,RBAC --allow-privileged \
-    --kubelet-preferred-address-types InternalIP \
+    --kubelet-preferred-address-types InternalIP --enable-aggregator-routing \
     --enable-admission-plugins OwnerReferencesPermissionEnforcement "${audit[@]}" ${APISERVER_FLAGS:-}
 }
 

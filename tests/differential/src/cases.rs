@@ -423,6 +423,24 @@ pub(crate) fn cases() -> Vec<Case> {
             "The name of a new slice follows from its owner, the family and the ports;",
             [published(), vec![show(BY_SLICES, "generateName", "s-", "")]],
         ),
+        case(
+            "an empty slice beside others",
+            "A slice without endpoints is put to use or goes as soon as the Service has others of its family;",
+            [
+                vec![
+                    node("east"),
+                    service(json!({"selector": {"app": "a"}, "ipFamilyPolicy": "RequireDualStack",
+                        "ports": [{"port": 80, "targetPort": "web"}]})),
+                ],
+                pod("without-port", "10.0.0.1", true).into(),
+                vec![show(BY_SLICES, "group", "[IPv4] [IPv6]", "[IPv4] [IPv6]")],
+                capacity::pod("with-port", "fd00::1", 8080, true).into(),
+                vec![
+                    show(BY_SLICES, "group", "[IPv4] [IPv6 :8080/TCP/] [IPv6]", "[IPv4] [IPv6 :8080/TCP/]"),
+                    Step::Allow("an empty slice beside others"),
+                ],
+            ],
+        ),
         topology(),
         capacity::cut_down(),
         retries::late_node(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::facts::{Details, Facts, OBJECT, Subject};
+use crate::facts::{Details, Facts, NO_ENDPOINT, OBJECT, Subject};
 use crate::generate::{BY_MIRRORING, BY_SLICES};
 use crate::log::{AllFailing, Failing};
 
@@ -75,6 +75,7 @@ pub(crate) const ALLOWED: &[Allowed] = &[
     Allowed { name: "rest of a mirrored targetRef", is: mirrored_target },
     Allowed { name: "annotations of a reused slice", is: reused },
     Allowed { name: "mark of a headless Service", is: headless },
+    Allowed { name: "an empty slice beside others", is: empty },
 ];
 
 /// What upstream says that it fails at, as far as the difference is about that.
@@ -92,9 +93,11 @@ fn given_up(difference: &Difference, context: &Context<'_>) -> bool {
     failing(difference, context).is_some_and(|it| waits_for_cache(it) && it.tries >= IN_VAIN)
 }
 
-/// Upstream's cache was behind and it has not looked again, although the pauses between so few tries are short.
+/// Upstream's cache was behind, or its write met a slice that somebody else had changed (409), and it has not
+/// looked again, although the pauses between so few tries are short.
 fn postponed(difference: &Difference, context: &Context<'_>) -> bool {
-    failing(difference, context).is_some_and(|it| waits_for_cache(it) && it.tries < IN_VAIN)
+    let behind = |it: &Failing| waits_for_cache(it) || it.error.contains("Operation cannot be fulfilled");
+    failing(difference, context).is_some_and(|it| behind(it) && it.tries < IN_VAIN)
 }
 
 /// Upstream makes a mirrored slice under the name of one that it has.
@@ -142,6 +145,16 @@ fn leftover(difference: &Difference, context: &Context<'_>) -> bool {
     difference.subject.source == BY_SLICES
         && difference.ours.is_empty()
         && (context.ours.about.keys().any(mirrored) || context.mirrored.contains(&key))
+}
+
+/// Upstream has a slice without endpoints where here there are only others of the family.
+fn empty(difference: &Difference, context: &Context<'_>) -> bool {
+    let key = difference.subject.of_family();
+    let other = |it: &Subject| it.source == BY_SLICES && it.of_family() == key && it.what != NO_ENDPOINT;
+    difference.subject.source == BY_SLICES
+        && [NO_ENDPOINT, OBJECT].contains(&difference.subject.what.as_str())
+        && difference.ours.is_empty()
+        && context.ours.about.keys().any(other)
 }
 
 /// All but `apiVersion`, `resourceVersion` and `fieldPath` is the same.
@@ -233,6 +246,9 @@ mod tests {
         let stale = "EndpointSlice informer cache is out of date";
         assert_eq!(allowed("s", BY_SLICES, 1, stale), Some("retries that wait for each other"));
         assert_eq!(allowed("s", BY_SLICES, IN_VAIN, stale), Some("upstream waits for its own cache"));
+        let conflict = "Operation cannot be fulfilled on endpointslices.discovery.k8s.io";
+        assert_eq!(allowed("s", BY_SLICES, 1, conflict), Some("retries that wait for each other"));
+        assert_eq!(allowed("s", BY_SLICES, IN_VAIN, conflict), None, "it would have succeeded by then");
         assert_eq!(allowed("s", BY_SLICES, 1, "Node n Not Found"), None, "the rest of it was written");
         assert_eq!(allowed("s", BY_SLICES, 1, "x already exists"), None, "this is about mirrored slices");
         assert_eq!(allowed("s", BY_MIRRORING, 1, stale), None, "it fails at others");

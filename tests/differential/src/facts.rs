@@ -11,6 +11,8 @@ use crate::side::Held;
 pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// What labels, annotations and owners are facts about.
 pub(crate) const OBJECT: &str = "object";
+/// What a slice without endpoints says, beside that.
+pub(crate) const NO_ENDPOINT: &str = "no endpoint";
 /// Most endpoints that a controller puts into a slice.
 const MAX_ENDPOINTS: usize = 100;
 
@@ -205,7 +207,7 @@ impl Reader<'_> {
         self.object(&of(OBJECT.to_owned()), metadata);
         let endpoints: Vec<_> = items(&object["endpoints"]).collect();
         if endpoints.is_empty() {
-            self.once(of("no endpoint".to_owned()), Details::new());
+            self.once(of(NO_ENDPOINT.to_owned()), Details::new());
         }
         if endpoints.len() > MAX_ENDPOINTS {
             let count = details([("endpoints", endpoints.len().to_string())]);

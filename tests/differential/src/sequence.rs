@@ -180,6 +180,15 @@ impl<'a> Pair<'a> {
     pub(crate) async fn at_once(&self, requests: &[Request]) -> Result<()> {
         let sides = self.sides.iter().flat_map(|side| requests.iter().map(move |request| (side, request)));
         let all = sides.map(|(side, request)| async move {
+            if let Target::EachSlice { service, manager } = request.target {
+                let answers = self.each_slice(side, service, manager, request).await?;
+                ensure!(
+                    answers == [200].into(),
+                    "{} each slice of {service}: {answers:?}",
+                    request.method.http()
+                );
+                return Ok(());
+            }
             let path = self.path(&request.target);
             let answer = side.send(&path, request).await?;
             ensure!(answer.status < 300, "{} {path}: {}", request.method.http(), answer.body);

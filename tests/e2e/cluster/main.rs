@@ -9,9 +9,13 @@ mod by_hand;
 mod cleanup;
 mod clients;
 mod docs;
+mod encodings;
+mod environment;
 mod install;
+mod load_balancers;
 mod nodes;
 mod outage;
+mod pools;
 mod readiness;
 mod resolve;
 mod roles;
@@ -51,6 +55,16 @@ const SUITES: &[Suite] = &[
         workload: true,
         cases: DUAL,
     },
+    // Pods that opt in to service variables.
+    Suite { name: "environment", harness: "cluster", up: &["--chart"], workload: false, cases: ENVIRONMENT },
+    // Load balancers.
+    Suite {
+        name: "load-balancers",
+        harness: "cluster",
+        up: &["--chart"],
+        workload: true,
+        cases: &[("Services are reached at the nodes' addresses", load_balancers::at_the_nodes)],
+    },
     // A cluster without Services and names.
     Suite {
         name: "install",
@@ -58,6 +72,14 @@ const SUITES: &[Suite] = &[
         up: &["--without-portolan"],
         workload: false,
         cases: INSTALL,
+    },
+    // The control plane alone.
+    Suite {
+        name: "control-plane",
+        harness: "cluster",
+        up: &["--no-kubelet", "--portolan", "controllers"],
+        workload: false,
+        cases: CONTROL_PLANE,
     },
     // A plain kind cluster, and one that leaves its Services to Portolan.
     Suite { name: "kind-replace", harness: "kind", up: &[], workload: true, cases: KIND },
@@ -95,13 +117,24 @@ const IPV4: &[Case] = &[
     ("uninstalled without a trace", install::gone_without_trace),
 ];
 
+const ENVIRONMENT: &[Case] = &[
+    ("the same variables by a kubelet, portolan up and the webhook", environment::three_ways),
+    ("three thousand Services in a namespace", environment::thousands),
+    ("pods are made while the webhook is away", environment::webhook_down),
+    ("what was made goes when nobody wants it", environment::tidied),
+    ("uninstalled without a trace", install::gone_without_trace),
+];
+
 const INSTALL: &[Case] = &[
+    ("every object reads the same in JSON and in protobuf", encodings::agree),
     ("wrong and missing values are named", install::wrong_values),
     ("from nothing to a look-up, ten times, and away without a trace", install::from_nothing),
     ("uninstalled, and switched off and on again, with a node down", cleanup::with_a_node_down),
     ("uninstalled and switched off by a helm that is interrupted", cleanup::interrupted),
     ("the commands of docs/install.md", docs::install),
 ];
+
+const CONTROL_PLANE: &[Case] = &[("load balancers get addresses from pools", pools::give_addresses)];
 
 /// Those of `ipv4` that look at what differs on kind: its nodes, its network and its own pods.
 const KIND: &[Case] = &[

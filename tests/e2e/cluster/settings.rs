@@ -87,7 +87,13 @@ spec: {selector: {app: lonely}, externalIPs: [192.0.2.80], ports: [{name: http, 
 }
 
 /// Waits for an Event about a Service.
-fn told(cluster: &Cluster, namespace: &str, service: &str, reason: &str, note: &str) -> Result<()> {
+pub(crate) fn told(
+    cluster: &Cluster,
+    namespace: &str,
+    service: &str,
+    reason: &str,
+    note: &str,
+) -> Result<()> {
     wait_until(Duration::from_secs(20), || {
         let events = cluster.get(&["events.events.k8s.io", "-n", namespace])?;
         let events = events["items"].as_array().context("no items")?;
@@ -137,7 +143,7 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 }
 
 /// A program of ours on this machine.
-fn program_path(program: &str) -> String {
+pub(crate) fn program_path(program: &str) -> String {
     let folder = std::env::var_os("PORTOLAN_BIN_DIR")
         .map_or_else(|| target_folder().join("release"), std::path::PathBuf::from);
     folder.join(program).display().to_string()

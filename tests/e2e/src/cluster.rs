@@ -144,8 +144,12 @@ impl Cluster {
 
     /// Runs a client command of the test server on a node (`node-1`), the control plane (`cp`) or outside (`wire`).
     pub fn client_on(&self, place: &str, arguments: &[&str]) -> Result<Report> {
-        let output = self.script("enter").arg(place).arg(test_server()?).args(arguments).output()?;
-        report(&output, &format!("{place}: {}", arguments.join(" ")))
+        report(&self.exec_on(place, arguments)?, &format!("{place}: {}", arguments.join(" ")))
+    }
+
+    /// The same, whatever comes of it.
+    pub fn exec_on(&self, place: &str, arguments: &[&str]) -> Result<Output> {
+        Ok(self.script("enter").arg(place).arg(test_server()?).args(arguments).output()?)
     }
 
     /// Starts a client command in a pod that goes on while the test does other things.

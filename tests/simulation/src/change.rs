@@ -46,6 +46,56 @@ pub(crate) fn make(store: &mut Store, random: &mut Random, now: Timestamp) -> St
     }
 }
 
+/// About half of the Services ask to be divided among the zones by their CPU, of which all nodes have the same.
+pub(crate) fn divide_by_cpu(store: &mut Store, random: &mut Random, now: Timestamp) -> String {
+    let mut change = Change { store, random, options: WriteOptions::at(now) };
+    let state = json!({"status": {"conditions": [change.condition("True")], "allocatable": {"cpu": "2"}}});
+    let asks = json!({"metadata": {"annotations": {TOPOLOGY[1]: "Auto"}}});
+    for (kind, part, patch) in [(Kind::Node, Part::Status, state), (Kind::Service, Part::Main, asks)] {
+        let names: Vec<_> = change.store.iter(kind).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if kind == Kind::Service && change.random.chance(500) {
+                continue;
+            }
+            // One that cannot be changed stays as it is.
+            let _ = change.merge(kind, &name, part, patch.clone());
+        }
+    }
+    "divides services by CPU".to_owned()
+}
+
+/// A kubelet tells the state of its node.
+pub(crate) fn node_state(store: &mut Store, random: &mut Random, now: Timestamp) -> String {
+    let mut change = Change { store, random, options: WriteOptions::at(now) };
+    let Some((name, _)) = change.one_of(Kind::Node) else { return String::new() };
+    let status = change.node_status();
+    let what = format!("changes the state of node ({status})");
+    let told_state = change.merge(Kind::Node, &name, Part::Status, status);
+    told(&what, "", &name.name, told_state)
+}
+
+/// A pod becomes ready, or no longer is.
+pub(crate) fn flip(store: &mut Store, random: &mut Random, now: Timestamp) -> String {
+    Change { store, random, options: WriteOptions::at(now) }.flip_readiness()
+}
+
+/// Somebody deletes a slice or Endpoints.
+pub(crate) fn delete_any(store: &mut Store, random: &mut Random, now: Timestamp) -> String {
+    let mut change = Change { store, random, options: WriteOptions::at(now) };
+    let kind = if change.random.chance(600) { Kind::EndpointSlice } else { Kind::Endpoints };
+    let Some((name, _)) = change.one_of(kind) else { return String::new() };
+    change.delete(kind, &name)
+}
+
+/// Somebody deletes the object of a kind that was written last.
+pub(crate) fn delete_latest(store: &mut Store, kind: Kind, now: Timestamp) -> String {
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
+    let latest = store.iter(kind).max_by_key(|(_, object)| version(object));
+    let Some(name) = latest.map(|(name, _)| name.clone()) else { return String::new() };
+    let deleted = store.delete(kind, &name, &DeleteOptions::default(), &WriteOptions::at(now));
+    format!("somebody at once deletes {} {name}: {}", kind.facts().singular, deleted.is_ok())
+}
+
 /// Nodes that are there from the beginning.
 pub(crate) fn nodes(store: &mut Store, random: &mut Random, now: Timestamp) {
     let mut change = Change { store, random, options: WriteOptions::at(now) };
@@ -326,8 +376,7 @@ impl Change<'_> {
         let Some((name, object)) = self.one_of(kind) else { return String::new() };
         let noun = kind.facts().singular;
         if self.random.chance(500) {
-            let deleted = self.store.delete(kind, &name, &DeleteOptions::default(), &self.options);
-            return format!("somebody deletes {noun} {name}: {}", deleted.is_ok());
+            return self.delete(kind, &name);
         }
         let patch = match (kind, self.random.below(4)) {
             (_, 0) => json!({"metadata": {"labels": {"team": "nobody"}}}),
@@ -340,6 +389,11 @@ impl Change<'_> {
         };
         let patched = self.merge(kind, &name, Part::Main, patch);
         told(&format!("somebody edits {noun}"), &name.namespace, &name.name, patched)
+    }
+
+    fn delete(&mut self, kind: Kind, name: &Name) -> String {
+        let deleted = self.store.delete(kind, name, &DeleteOptions::default(), &self.options);
+        format!("somebody deletes {} {name}: {}", kind.facts().singular, deleted.is_ok())
     }
 
     /// Somebody keeps Endpoints by hand, mostly those of a Service without a selector.

@@ -6,6 +6,7 @@
 //! controllers must have stopped writing, and no write may ever have been a blind one, or one of a process
 //! whose time as the leader was over.
 
+mod balancers;
 mod change;
 mod leadership;
 mod observed;
@@ -14,4 +15,5 @@ mod replica;
 mod world;
 mod writes;
 
+pub use balancers::{Bulk, simulate_load_balancers};
 pub use world::{Finding, Report, World, simulate};

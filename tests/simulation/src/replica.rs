@@ -1,8 +1,10 @@
 //! A process of the controllers, as its `main` would start it.
 
+use std::collections::BTreeSet;
+
 use kube::Client;
 use portolan_api::fault::{Link, Simulator};
-use portolan_controllers::{Context, Controller, run};
+use portolan_controllers::{Context, Controller, LoadBalancing, run};
 use portolan_core::{EndpointSlice, Endpoints, Node, Pod, Service};
 use portolan_runtime::{
     Admin, Election, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store, Watches,
@@ -20,9 +22,20 @@ pub(crate) struct Replica {
 impl Replica {
     /// Starts a process: one that leads when it holds the Lease, or one that always does.
     pub(crate) fn start(simulator: &Simulator, elected: bool) -> Self {
+        Self::launch(simulator, elected, &Controller::DEFAULT, None)
+    }
+
+    /// Starts a process that runs these controllers.
+    pub(crate) fn launch(
+        simulator: &Simulator,
+        elected: bool,
+        controllers: &[Controller],
+        load_balancers: Option<LoadBalancing>,
+    ) -> Self {
         let simulator = simulator.another_client();
         let shutdown = CancellationToken::new();
-        let process = process(simulator.clone(), elected, shutdown.clone());
+        let controllers = controllers.iter().copied().collect();
+        let process = process(simulator.clone(), elected, controllers, load_balancers, shutdown.clone());
         Self { simulator, shutdown, process: AbortOnDropHandle::new(tokio::spawn(process)) }
     }
 
@@ -46,7 +59,13 @@ impl Replica {
     }
 }
 
-async fn process(simulator: Simulator, elected: bool, shutdown: CancellationToken) {
+async fn process(
+    simulator: Simulator,
+    elected: bool,
+    controllers: BTreeSet<Controller>,
+    load_balancers: Option<LoadBalancing>,
+    shutdown: CancellationToken,
+) {
     let identity = format!("process-{}", simulator.number());
     let client = Client::new(simulator, "default");
     let admin = Admin::new();
@@ -68,7 +87,7 @@ async fn process(simulator: Simulator, elected: bool, shutdown: CancellationToke
             identity,
             times: LeaseTimes::default(),
         };
-        let (leadership, election) = election.run(written.clone());
+        let (leadership, election) = election.run(&admin, written.clone());
         (leadership, Some(AbortOnDropHandle::new(election)))
     } else {
         (Leadership::always(), None)
@@ -78,9 +97,10 @@ async fn process(simulator: Simulator, elected: bool, shutdown: CancellationToke
         store,
         recorder,
         leadership,
-        controllers: Controller::ALL.into_iter().collect(),
+        controllers,
         queues: QueueMetrics::new(&admin),
         admin,
+        load_balancers,
     };
     run(context, shutdown).await;
     written.cancel();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portolan_api::fault::{Fault, Faults, Link, Simulator, Tally, Write};
-use portolan_api::{Api, Config, Kind, Random, WriteOptions};
+use portolan_api::{Api, Config, Kind, Random, Store, WriteOptions};
 use tokio::time::{Instant, sleep};
 
 use crate::replica::Replica;
@@ -22,6 +22,8 @@ const FAULTS: u64 = 5;
 const CALM: Duration = Duration::from_secs(900);
 /// A calm is over when the API holds what it should and nothing was written for so long.
 const REST: Duration = Duration::from_secs(30);
+/// How long the processes mostly take to be done with what has changed.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Longer than it takes to notice a watch that is dead. Until then a process may act on what was, and be set right
 /// after that.
 const DEAD_WATCH: Duration = Duration::from_secs(340);
@@ -178,6 +180,10 @@ impl World {
                 self.denied().await?;
             }
             self.calm().await?;
+            if self.random.chance(500) {
+                self.last_change().await;
+                self.calm().await?;
+            }
         }
         if self.leading == Leading::Elected {
             let overdue = self.simulator.writes(leadership::overdue);
@@ -205,11 +211,15 @@ impl World {
         Err(Finding { seed: self.seed, wrong, story: std::mem::take(&mut self.story) })
     }
 
-    async fn step(&mut self) {
+    fn change(&mut self, make: impl FnOnce(&mut Store, &mut Random, Timestamp) -> String) {
         self.changes += 1;
         let random = &mut self.random;
-        let done = self.api.write(|store, now| change::make(store, random, now));
+        let done = self.api.write(|store, now| make(store, random, now));
         self.tell(&done);
+    }
+
+    async fn step(&mut self) {
+        self.change(change::make);
         self.bury();
         match self.random.below(100) {
             0..3 => {
@@ -239,6 +249,36 @@ impl World {
             _ => self.random.below(30_000),
         };
         sleep(Duration::from_millis(pause)).await;
+    }
+
+    /// After a calm, something that a later change for the same Service would cover up.
+    async fn last_change(&mut self) {
+        if self.random.chance(500) {
+            self.change(change::divide_by_cpu);
+            sleep(SETTLED).await;
+            self.change(change::node_state);
+        } else {
+            self.delete_what_is_written().await;
+        }
+    }
+
+    /// Deletes what a process writes before it can know that it has written it.
+    async fn delete_what_is_written(&mut self) {
+        let written = self.written();
+        // The answer and the watch are late, each may be first, and the watch may tell of both changes at once.
+        self.simulator.set(Faults { slow: 1000, watch_late: 500, delay: Duration::from_secs(1), ..quiet() });
+        // What is there is changed, or made again.
+        let changed = self.random.chance(500);
+        self.change(if changed { change::flip } else { change::delete_any });
+        let end = Instant::now() + SETTLED;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(1)).await;
+            let kind = self.simulator.writes(|writes| writes[written..].iter().find_map(writes::kind));
+            if let Some(kind) = kind {
+                self.change(|store, _, now| change::delete_latest(store, kind, now));
+                return;
+            }
+        }
     }
 
     fn one_replica(&mut self) -> Option<usize> {

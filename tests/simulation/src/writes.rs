@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use portolan_api::Kind;
 use portolan_api::fault::Write;
 use serde_json::Value;
 
@@ -9,6 +10,13 @@ use serde_json::Value;
 /// rules.
 pub(crate) fn concerns(write: &Write) -> bool {
     !write.path.contains("/events") && write.holder().is_none()
+}
+
+/// What a write of the controllers has changed.
+pub(crate) fn kind(write: &Write) -> Option<Kind> {
+    let plural = write.path.split('/').skip_while(|part| *part != "namespaces").nth(2)?;
+    let mut kinds = [Kind::EndpointSlice, Kind::Endpoints].into_iter();
+    kinds.find(|kind| write.changed && kind.facts().plural == plural)
 }
 
 /// Writes that overwrite what was not seen, and such that change nothing.

@@ -117,7 +117,8 @@ fn look_for(bug: &str, copy: &Path) -> Option<(u64, String)> {
         .args(["test", "--locked", "--profile", "simulation", "-p", "portolan-simulation", "--test", "seeds"])
         .args(["--", "--nocapture"])
         .current_dir(copy)
-        .env("CARGO_TARGET_DIR", target())
+        // Not where this workspace is built: cargo tells the two apart by their paths in it, which are the same.
+        .env("CARGO_TARGET_DIR", copy.join("target"))
         .env("PORTOLAN_BUG", bug)
         .env("PORTOLAN_SIMULATION_SEEDS", SEEDS)
         .env("PORTOLAN_SIMULATION_FIRST", "1")

@@ -123,3 +123,16 @@ fn a_placeholder_that_is_there_is_kept_as_it_is() {
     assert_eq!(cluster.settle(), "delete");
     assert_eq!(cluster.slices.len(), 2);
 }
+
+#[test]
+fn a_slice_without_endpoints_is_put_to_use_even_if_a_pod_of_the_other_family_has_its_ports() {
+    let mut cluster = Cluster::new("v4 v6 :80>web", &["without-port 10.0.0.1"]);
+    cluster.settle();
+    assert_eq!(cluster.text(), "IPv4 : 10.0.0.1RS | IPv6 :");
+    cluster.pod("with-port fd00::1 web=8080");
+    assert_eq!(cluster.settle(), "update");
+    assert_eq!(cluster.text(), "IPv4 : 10.0.0.1RS | IPv6 :8080/TCP: fd00::1RS");
+    cluster.pods.remove("with-port");
+    assert_eq!(cluster.settle(), "update");
+    assert_eq!(cluster.text(), "IPv4 : 10.0.0.1RS | IPv6 :");
+}

@@ -1,13 +1,15 @@
 //! Nodes, zones and hints.
 
+use portolan_core::EndpointHints;
+
 use super::*;
 
 #[test]
 fn hints_follow_the_traffic_distribution() {
     let zones = |cluster: &Cluster| {
         let hints = cluster.only().endpoints.iter().map(|endpoint| {
-            let nodes = endpoint.hints.nodes.iter().map(|node| format!("@{node}"));
-            endpoint.hints.zones.iter().map(ToString::to_string).chain(nodes).collect::<String>()
+            let nodes = endpoint.hints.nodes().iter().map(|node| format!("@{node}"));
+            endpoint.hints.zones().iter().map(ToString::to_string).chain(nodes).collect::<String>()
         });
         hints.collect::<Vec<_>>().join(" ")
     };
@@ -60,7 +62,7 @@ fn endpoints_of_a_service_that_asks_for_it_are_divided_by_the_zones_cpu() {
     let mut cluster = Cluster::new(&format!("v4 v6 :80 prefer=PreferSameNode {aware}"), &pods);
     let hints = |cluster: &Cluster| {
         let of = |slice: &EndpointSlice| {
-            let zones = slice.endpoints.iter().map(|endpoint| match &endpoint.hints.zones[..] {
+            let zones = slice.endpoints.iter().map(|endpoint| match endpoint.hints.zones() {
                 [zone] => zone.to_string(),
                 _ => "-".to_owned(),
             });
@@ -83,7 +85,10 @@ fn endpoints_of_a_service_that_asks_for_it_are_divided_by_the_zones_cpu() {
     };
     cluster.zone_cpu = Some(cpu("z1=4000 z2=2000"));
     assert_eq!(reasons(&cluster), [""; 0]);
+    let news = |cluster: &Cluster| cluster.plan().news.iter().map(|note| note.reason).collect::<Vec<_>>();
+    assert_eq!(news(&cluster), ["TopologyAwareHintsEnabled"; 2], "one for each family");
     assert_eq!(cluster.settle(), "update update");
+    assert_eq!(news(&cluster), [""; 0], "told once");
     assert_eq!(hints(&cluster), "z2 z2 z1 z1 z1 z1");
     cluster.pod("p6 10.0.0.6 fd00::6 unready");
     assert_eq!(cluster.settle(), "update update");
@@ -113,14 +118,15 @@ fn hints_that_are_wrong_are_put_right_and_others_left() {
     cluster.settle();
     let hints = |cluster: &Cluster, index: usize| {
         let hints = &cluster.only().endpoints[index].hints;
-        (hints.zones.iter().map(ToString::to_string).collect::<String>(), hints.nodes.len())
+        (hints.zones().iter().map(ToString::to_string).collect::<String>(), hints.nodes().len())
     };
     assert_eq!(hints(&cluster, 0), ("z1".to_owned(), 1));
     assert_eq!(hints(&cluster, 1), (String::new(), 1), "a node without a zone");
     assert_eq!(hints(&cluster, 2), (String::new(), 0), "one that is not ready");
     let slice = cluster.slices.values_mut().next().unwrap();
-    slice.endpoints[0].hints.zones = vec!["z9".into()];
-    slice.endpoints[2].hints.zones = vec!["z9".into()];
+    slice.endpoints[0].hints =
+        EndpointHints::new(vec!["z9".into()], slice.endpoints[0].hints.nodes().to_vec());
+    slice.endpoints[2].hints = EndpointHints::new(vec!["z9".into()], Vec::new());
     assert_eq!(cluster.settle(), "update");
     assert_eq!(hints(&cluster, 0), ("z1".to_owned(), 1));
     assert_eq!(hints(&cluster, 2), ("z9".to_owned(), 0), "that one is left as it is");

@@ -11,7 +11,7 @@ fn a_node_and_a_zone_that_come_late_are_in_the_next_plan() {
     let zones = |cluster: &Cluster| {
         let endpoints = cluster.only().endpoints.iter();
         let zones = endpoints.map(|endpoint| {
-            let hints: String = endpoint.hints.zones.iter().map(ToString::to_string).collect();
+            let hints: String = endpoint.hints.zones().iter().map(ToString::to_string).collect();
             assert_eq!(endpoint.zone.as_deref().unwrap_or_default(), hints);
             hints
         });
@@ -56,12 +56,12 @@ fn hints_are_as_many_for_each_zone_as_upstream_gives() {
                 continue;
             };
             let hinted = |zone: &str| {
-                let hinted = endpoints.iter().filter(|endpoint| *endpoint.hints.zones[0] == *zone);
+                let hinted = endpoints.iter().filter(|endpoint| *endpoint.hints.zones()[0] == *zone);
                 hinted.count()
             };
             assert_eq!(["zone-a", "zone-b", "zone-c"].map(hinted), want, "{pods:?} {mode}");
             let elsewhere =
-                endpoints.iter().filter(|endpoint| endpoint.hints.zones.first() != endpoint.zone.as_ref());
+                endpoints.iter().filter(|endpoint| endpoint.hints.zones().first() != endpoint.zone.as_ref());
             assert_eq!(elsewhere.count(), across, "{pods:?} {mode}");
             assert_eq!(operations, if mode == "auto" { "update" } else { "" }, "{pods:?} {mode}");
         }

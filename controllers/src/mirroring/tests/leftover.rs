@@ -12,7 +12,7 @@ fn abandoned(words: &str, pods: &[Pod]) -> Cluster {
     let selecting = service(words);
     let pods: Vec<_> = pods.iter().collect();
     let plan = crate::endpoints::plan(Some(&selecting), &pods, None);
-    let mut endpoints: Endpoints = serde_json::from_value(plan.writes[0].body()).unwrap();
+    let mut endpoints: Endpoints = serde_json::from_slice(&plan.writes[0].body()).unwrap();
     endpoints.meta.uid = "uid-endpoints".into();
     let mut cluster =
         Cluster { service: Some(selecting), endpoints: Some(endpoints), slices: BTreeMap::new() };

@@ -9,6 +9,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::endpoint_slices::Distribution;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Label {
     traffic_distribution: Arc<str>,
@@ -30,8 +32,15 @@ impl Distributions {
         Self { services, known: Arc::default() }
     }
 
-    /// A Service was looked at, or is gone.
+    /// Services are somebody else's from now on.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.services.clear();
+    }
+
+    /// A Service was looked at, or is gone. It counts where its traffic is distributed that way.
     pub(super) fn saw(&self, name: &ObjectName, service: Option<&Service>) {
+        let service = service.filter(|service| Distribution::of(service).is_some());
         let now = service.and_then(|service| service.traffic_distribution.clone());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(name) == now.as_ref() {
@@ -77,5 +86,15 @@ mod tests {
         distributions.saw(&other, Some(&service("v4 :80 prefer=PreferSameNode")));
         distributions.saw(&web, None);
         assert_eq!(counts(), [r#""PreferClose"} 0"#, r#""PreferSameNode"} 1"#]);
+        for other in [
+            "v4 :80 prefer=Odd",
+            "v4 :80 no-selector prefer=PreferClose",
+            "v4 :80 prefer=PreferClose note:service.kubernetes.io/topology-mode=Auto",
+        ] {
+            distributions.saw(&web, Some(&service(other)));
+            assert_eq!(counts(), [r#""PreferClose"} 0"#, r#""PreferSameNode"} 1"#], "{other}");
+        }
+        distributions.forget();
+        assert_eq!(counts(), [""; 0]);
     }
 }

@@ -68,12 +68,8 @@ impl SliceMetrics {
         metrics
     }
 
-    pub(super) fn wrote(&self, operation: &'static str) {
-        self.changes.get_or_create(&OperationLabel { operation }).inc();
-    }
-
-    /// A plan for a Service was carried out.
-    pub(super) fn synced(&self, name: &ObjectName, service: Option<&Service>, figures: Figures) {
+    /// A Service that has slices, or had.
+    fn looked_at(&self, service: Option<&Service>, figures: Figures) {
         self.added.observe(figures.added as f64);
         self.removed.observe(figures.removed as f64);
         let distribution = service.and_then(|service| service.traffic_distribution.as_deref());
@@ -83,6 +79,25 @@ impl SliceMetrics {
             traffic_distribution: distribution.filter(|_| !aware).unwrap_or_default().to_owned(),
         };
         self.changed.get_or_create(&labels).observe(figures.changed as f64);
+    }
+
+    /// Services are somebody else's from now on.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for gauge in [&self.endpoints, &self.slices, &self.fewest] {
+            gauge.set(0);
+        }
+    }
+
+    pub(super) fn wrote(&self, operation: &'static str) {
+        self.changes.get_or_create(&OperationLabel { operation }).inc();
+    }
+
+    /// A plan for a Service was carried out.
+    pub(super) fn synced(&self, name: &ObjectName, service: Option<&Service>, figures: Figures) {
+        if figures.slices > 0 || figures.changed > 0 {
+            self.looked_at(service, figures);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
             if figures.slices == 0 { known.remove(name) } else { known.insert(name.clone(), figures) };
@@ -121,11 +136,13 @@ mod tests {
         };
         let totals = || ["endpoints_desired", "num_endpoint_slices", "desired_endpoint_slices"].map(&shown);
         let (web, other) = (ObjectName::new("shop", "web"), ObjectName::new("shop", "other"));
-        let figures = Figures { endpoints: 150, slices: 3, fewest: 2, added: 150, removed: 0, changed: 3 };
+        let figures =
+            Figures { endpoints: 150, slices: 3, fewest: 2, added: 150, changed: 3, ..Figures::default() };
         metrics.synced(&web, Some(&service("v4 :80 prefer=PreferClose")), figures);
         metrics.synced(&other, Some(&service("v4 :80")), figures);
         assert_eq!(totals(), ["300", "6", "4"]);
-        let fewer = Figures { endpoints: 10, slices: 1, fewest: 1, added: 0, removed: 140, changed: 2 };
+        let fewer =
+            Figures { endpoints: 10, slices: 1, fewest: 1, removed: 140, changed: 2, ..Figures::default() };
         metrics.synced(&web, Some(&service("v4 :80 prefer=PreferClose")), fewer);
         assert_eq!(totals(), ["160", "4", "3"]);
         metrics.synced(&other, None, Figures { removed: 150, changed: 3, ..Figures::default() });
@@ -136,6 +153,8 @@ mod tests {
         );
         let labels = r#"{topology="Disabled",traffic_distribution="PreferClose"}"#;
         assert_eq!(shown(&format!("endpointslices_changed_per_sync_sum{labels}")), "5.0");
+        metrics.forget();
+        assert_eq!(totals(), ["0", "0", "0"]);
         metrics.wrote("create");
         assert_eq!(shown(r#"changes{operation="create"}"#), "1");
     }

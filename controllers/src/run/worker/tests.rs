@@ -115,9 +115,10 @@ impl World {
             store: store.clone(),
             recorder: Recorder::new(client, "test", "here".to_owned()),
             leadership,
-            controllers: BTreeSet::from(Controller::ALL),
+            controllers: BTreeSet::from(Controller::DEFAULT),
             queues: QueueMetrics::new(&admin),
             admin,
+            load_balancers: None,
         };
         let running = spawn(context, shutdown.clone());
         Self { server, store, shutdown, running }
@@ -307,6 +308,37 @@ async fn endpoints_made_by_hand_are_mirrored_and_what_is_left_out_is_told_on_the
     assert_eq!(server.events.len(), 1);
 }
 
+#[tokio::test]
+async fn that_hints_begin_is_told_once_they_are_written() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80 note:service.kubernetes.io/topology-mode=Auto", &["a 10.0.0.1", "b 10.0.0.2 node=n2"]);
+    let workers = [("n1", "z1"), ("n2", "z2")];
+    world.store.apply(
+        workers.map(|(name, zone)| Event::Applied(Node { ready: true, cpu: 4000, ..node(name, Some(zone)) })),
+    );
+    let hinted = |world: &World| {
+        let server = world.server.lock().unwrap();
+        server
+            .objects
+            .values()
+            .any(|object| object.pointer("/endpoints/1/hints/forZones/0/name") == Some(&json!("z2")))
+    };
+    for _ in 0..500 {
+        if hinted(&world) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(hinted(&world));
+    world.store.apply([Event::Applied(pod("a 10.0.0.3"))]);
+    world.reaches(&["10.0.0.2", "10.0.0.3"]).await;
+    let server = world.stop().await;
+    let told = server.events.iter().filter(|event| event["reason"] == "TopologyAwareHintsEnabled");
+    let told: Vec<_> =
+        told.map(|event| (event["type"].as_str().unwrap(), event["note"].as_str().unwrap())).collect();
+    assert_eq!(told, [("Normal", "hints for topology aware routing begin, IPv4")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn comparing_writes_nothing_and_tells_what_lasts() {
     let settle = Duration::from_secs(10);
@@ -319,7 +351,7 @@ async fn comparing_writes_nothing_and_tells_what_lasts() {
     // Its Endpoints come; its slices do not.
     let pods = [pod("a 10.0.0.1")];
     let plan = crate::endpoints::plan(Some(&service("v4 :80")), &[&pods[0]], None);
-    world.store.apply([Event::Applied(serde_json::from_value::<Endpoints>(plan.writes[0].body()).unwrap())]);
+    world.store.apply([Event::Applied(serde_json::from_slice::<Endpoints>(&plan.writes[0].body()).unwrap())]);
     tokio::time::sleep(settle).await;
     let server = world.stop().await;
     assert_eq!(server.writes, 0);
@@ -369,7 +401,7 @@ async fn a_list_that_shows_nothing_else_ends_the_wait_too() {
     world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.server.lock().unwrap().writes, 2);
-    let held: Vec<_> = world.store.read().slices.iter().map(|(_, slice)| slice.as_ref().clone()).collect();
+    let held: Vec<_> = world.store.read().slices.iter().map(|slice| slice.as_ref().clone()).collect();
     let list = held.into_iter().map(Event::Applied);
     world.store.apply([Event::ListBegins].into_iter().chain(list).chain([Event::ListEnds]));
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -412,5 +444,44 @@ async fn a_server_that_asks_to_wait_is_left_alone_whatever_changes() {
     assert_eq!(world.server.lock().unwrap().writes, 2, "one of each controller");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.server.lock().unwrap().writes, 4);
+    world.stop().await;
+}
+
+/// Lets the other tasks of this turn run; tokio's own `yield_now` waits for the next turn.
+async fn next_in_turn() {
+    let mut waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// A watch that is ready in the same turn as the worker delivers the deletion of a slice before anybody has looked
+/// at the change that the answer to its create was.
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_is_deleted_right_after_the_answer_is_made_again() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    let (store, server) = (world.store.clone(), world.server.clone());
+    let watch = tokio::spawn(async move {
+        let slice = loop {
+            if let Some(slice) = store.read().slices.iter().next().cloned() {
+                break slice;
+            }
+            next_in_turn().await;
+        };
+        let mut server = server.lock().unwrap();
+        server.objects.retain(|path, _| !path.contains("endpointslices"));
+        server.version += 1000;
+        let gone = Event::<EndpointSlice>::Deleted(slice.meta.object_name(), slice.meta.resource_version + 1);
+        store.apply([gone]);
+    });
+    watch.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.addresses(), [["10.0.0.1"], ["10.0.0.1"]]);
     world.stop().await;
 }

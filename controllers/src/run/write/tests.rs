@@ -6,6 +6,8 @@ use portolan_core::{Endpoints, Subset};
 use super::*;
 use crate::plan::Target;
 
+mod protobuf;
+
 /// A client whose server gives one answer to everything, and the requests that it got.
 type Requests = Arc<Mutex<Vec<(String, String)>>>;
 
@@ -22,7 +24,8 @@ fn server(answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + 'st
         }
     });
     let client = Client::new(service, "default");
-    (Writer { client, store: Store::new(), leadership: Leadership::always() }, requests)
+    let (store, leadership) = (Store::new(), Leadership::always());
+    (Writer { client, store, leadership, protobuf: ReadsProtobuf::default() }, requests)
 }
 
 fn answer(status: u16, body: &str) -> Response<Body> {
@@ -103,6 +106,28 @@ async fn what_was_written_is_in_the_state_at_once() {
     assert_eq!(body, r#"{"metadata":{"resourceVersion":"5"},"subsets":[]}"#);
 }
 
+/// Found by the simulation (seed 19562): the watch delivered a new slice and its deletion at once, before the answer to the
+/// write that had made it. Nothing was different then, and the slice was missing for good.
+#[tokio::test]
+async fn what_is_gone_before_its_answer_is_looked_at_again() {
+    let (writer, _) = server(|_| answer(201, &stored(9)));
+    hold(&writer, 9);
+    let name = ObjectName::new("shop", "web");
+    writer.store.apply([Event::<Endpoints>::Deleted(name.clone(), 10)]);
+    assert_eq!(carry_out(&writer, &create()).await, Err(stale(Kind::Endpoints, Some(9))));
+    assert_eq!(held(&writer), None);
+
+    // After a list the watch may have yet to deliver it.
+    let store = Store::new();
+    let listed = store.clone();
+    let (writer, _) = server(move |_| {
+        listed.apply([Event::<Endpoints>::ListBegins, Event::ListEnds]);
+        answer(201, &stored(11))
+    });
+    let writer = Writer { store, ..writer };
+    assert_eq!(carry_out(&writer, &create()).await, Err(stale(Kind::Endpoints, None)));
+}
+
 #[tokio::test]
 async fn failures_are_told_apart() {
     let terminating = r#"{"message": "no", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
@@ -139,7 +164,7 @@ async fn a_deletion_carries_what_was_seen_and_may_take_its_time() {
         hold(&writer, 5);
         carry_out(&writer, &delete(Because::Emptied)).await.unwrap();
         assert_eq!(held(&writer), left);
-        let preconditions = r#""preconditions":{"resourceVersion":"5","uid":"e"}"#;
+        let preconditions = r#""preconditions":{"uid":"e","resourceVersion":"5"}"#;
         assert!(requests.lock().unwrap()[0].1.contains(preconditions), "{requests:?}");
     }
 }

@@ -48,8 +48,8 @@ pub(super) fn of_port(port: &ServicePort, slices: &[&EndpointSlice], node: &Node
                     ready: endpoint.ready(),
                     serving: endpoint.serving(),
                     terminating: endpoint.terminating(),
-                    zones: endpoint.hints.zones.clone(),
-                    nodes: endpoint.hints.nodes.clone(),
+                    zones: endpoint.hints.zones().to_vec(),
+                    nodes: endpoint.hints.nodes().to_vec(),
                 };
                 found.insert(address, candidate);
             }

@@ -59,14 +59,17 @@ fn slice(text: &str) -> EndpointSlice {
         let zones = ['y', 'z'].into_iter().filter(|zone| flag(*zone)).map(|zone| zone.to_string().into());
         let nodes = [('n', "here"), ('m', "there")].into_iter().filter(|(c, _)| flag(*c));
         Endpoint {
-            addresses: vec![format!("10.0.0.{digits}").parse().unwrap(), "10.9.9.9".parse().unwrap()],
+            addresses: [format!("10.0.0.{digits}"), "10.9.9.9".to_owned()]
+                .map(|ip| ip.parse().unwrap())
+                .into_iter()
+                .collect(),
             conditions: Conditions {
                 ready: (flag('U') || flag('T') || flag('D')).then_some(false),
                 serving: (flag('U') || flag('D')).then_some(false),
                 terminating: (flag('T') || flag('D')).then_some(true),
             },
             node_name: flag('L').then(|| "here".into()),
-            hints: EndpointHints { zones: zones.collect(), nodes: nodes.map(|(_, n)| n.into()).collect() },
+            hints: EndpointHints::new(zones.collect(), nodes.map(|(_, n)| n.into()).collect()),
             ..Endpoint::default()
         }
     });

@@ -78,7 +78,7 @@ pub(crate) fn slices(index: usize, count: usize, family: IpFamily) -> Vec<Endpoi
             IpFamily::V6 => format!("fd00:0:0:1::{:x}", pod + 1),
         };
         Endpoint {
-            addresses: vec![ip(&address)],
+            addresses: [ip(&address)].into(),
             conditions: Conditions { ready: Some(true), serving: Some(true), terminating: Some(false) },
             node_name: number.is_multiple_of(2).then(|| "node".into()),
             ..Endpoint::default()

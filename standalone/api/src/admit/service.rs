@@ -5,13 +5,16 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::{Context, decode, encode};
-use crate::Failure;
 use crate::failure::Causes;
 use crate::store::Part;
+use crate::{Failure, Kind};
 
-mod allocation;
+mod addresses;
+mod families;
 mod inherit;
+mod ports;
 mod rules;
+mod transition;
 
 /// A client keeps its endpoint for three hours unless the Service says otherwise.
 const AFFINITY_SECONDS: i32 = 10_800;
@@ -19,25 +22,24 @@ const AFFINITY_SECONDS: i32 = 10_800;
 pub(super) fn admit(
     mut service: Service,
     old: Option<&Value>,
-    context: Context<'_>,
+    mut context: Context<'_>,
     causes: &mut Causes,
 ) -> Result<Value, Failure> {
     let old: Option<Service> = old.map(decode);
     let mut spec = service.spec.take().unwrap_or_default();
     if context.part == Part::Main {
         let old_spec = old.as_ref().and_then(|old| old.spec.as_ref());
-        fill(&mut spec);
+        fill(&mut spec, old_spec.is_some());
         if let Some(old) = old_spec {
-            inherit::inherit(&mut spec, old);
+            inherit::values(&mut spec, old);
+        }
+        // In upstream's order: allocation first, and what it cannot do is all that is said.
+        allocate(&mut spec, old_spec, &mut context)?;
+        if let Some(old) = old_spec {
+            inherit::drop_what_the_type_cannot_have(&mut spec, old);
+            transition::check(&spec, old, causes);
         }
         rules::check(&spec, causes);
-        // What is malformed gets no address: its author has to come again anyway.
-        if causes.is_empty() {
-            allocation::families(&mut spec, old_spec, context.allocations, causes);
-        }
-        if causes.is_empty() {
-            allocation::allocate(&mut spec, old_spec, context, causes)?;
-        }
         if !is(&spec, "LoadBalancer")
             && let Some(status) = &mut service.status
         {
@@ -52,6 +54,23 @@ pub(super) fn admit(
     rules::check_status(status, is(&spec, "LoadBalancer"), causes);
     service.spec = Some(spec);
     Ok(encode(&service))
+}
+
+/// Decides the families, then takes addresses and ports; each fails by itself.
+fn allocate(
+    spec: &mut ServiceSpec,
+    old: Option<&ServiceSpec>,
+    context: &mut Context<'_>,
+) -> Result<(), Failure> {
+    let name = context.name.name.clone();
+    let check = |causes: Causes| causes.check(Kind::Service, &name);
+    let mut causes = Causes::default();
+    families::decide(spec, old, context.allocations, &mut causes);
+    check(std::mem::take(&mut causes))?;
+    addresses::allocate(spec, old, context, &mut causes)?;
+    check(std::mem::take(&mut causes))?;
+    ports::allocate(spec, old, context, &mut causes)?;
+    check(causes)
 }
 
 fn is(spec: &ServiceSpec, kind: &str) -> bool {
@@ -105,7 +124,7 @@ fn drop_empty(spec: &mut ServiceSpec) {
     }
 }
 
-fn fill(spec: &mut ServiceSpec) {
+fn fill(spec: &mut ServiceSpec, update: bool) {
     drop_empty(spec);
     spec.type_.get_or_insert_with(|| "ClusterIP".to_owned());
     let affinity = spec.session_affinity.get_or_insert_with(|| "None".to_owned());
@@ -120,6 +139,8 @@ fn fill(spec: &mut ServiceSpec) {
     }
     if has_address(spec) {
         spec.internal_traffic_policy.get_or_insert_with(|| "Cluster".to_owned());
+    } else {
+        spec.internal_traffic_policy = None;
     }
     if reachable_from_outside(spec) {
         spec.external_traffic_policy.get_or_insert_with(|| "Cluster".to_owned());
@@ -135,9 +156,8 @@ fn fill(spec: &mut ServiceSpec) {
             *target = IntOrString::Int(number);
         }
     }
-    match (&spec.cluster_ip, &spec.cluster_ips) {
-        (Some(one), None) => spec.cluster_ips = Some(vec![one.clone()]),
-        (None, Some(several)) => spec.cluster_ip = several.first().cloned(),
-        _ => {}
+    // An old client knows only the one; what it means in an update is told by what was.
+    if !update && let (Some(one), None) = (&spec.cluster_ip, &spec.cluster_ips) {
+        spec.cluster_ips = Some(vec![one.clone()]);
     }
 }

@@ -75,6 +75,7 @@ impl Store {
             random: &mut self.random,
             name: &name,
             part: Part::Main,
+            dry_run: options.dry_run,
             strict: options.strict,
         };
         let object = admit::admit(kind, &object, None, context)?;
@@ -118,6 +119,7 @@ impl Store {
             random: &mut self.random,
             name,
             part,
+            dry_run: options.dry_run,
             strict: options.strict,
         };
         let mut object = admit::admit(kind, &object, Some(&old), context)?;

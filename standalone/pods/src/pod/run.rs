@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::{files, kill_namespace};
+use crate::api;
 use crate::container::Place;
 use crate::enter::Launch;
 use crate::environment::{Facts, Variables, container_variables, service_variables};
@@ -113,13 +114,20 @@ impl Run {
         let store = &self.node.store;
         store.wait_synced(&[Kind::Service]).await;
         let (namespace, links) = (&self.pod.metadata.namespace, self.pod.spec.enable_service_links);
-        let services = {
+        let mut others = {
             let state = store.read();
-            let services = state.services.iter().map(|(_, service)| &**service);
+            let services = state.services.iter().map(AsRef::as_ref);
             service_variables(services, namespace, links.unwrap_or(true))
         };
         let facts = Facts { address: self.address(), host: self.node.gateway().into() };
-        let own = container_variables(&self.pod, container, &services, &facts)?;
+        for source in &container.env_from {
+            let reference = source.config_map_ref.as_ref().ok_or_else(|| {
+                format!("envFrom of container {}: portolan up only supports configMapRef", container.name)
+            })?;
+            let data = api::config_map(&self.node.client, namespace, reference).await?;
+            others.extend(data.into_iter().map(|(name, value)| (format!("{}{name}", source.prefix), value)));
+        }
+        let own = container_variables(&self.pod, container, &others, &facts)?;
         let mut all = self.node.inherited.clone();
         all.insert("HOSTNAME".to_owned(), self.pod.hostname().to_owned());
         all.extend(own);

@@ -104,6 +104,12 @@ impl Stage {
         self.call("POST", "/api/v1/namespaces/default/pods", &pod).await.unwrap();
     }
 
+    pub(crate) async fn config_map(&self, name: &str, data: Value) {
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+        self.call("POST", "/api/v1/namespaces/default/configmaps", &object).await.unwrap();
+    }
+
     pub(crate) async fn delete(&self, name: &str, grace: u32) {
         let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": grace});
         self.call("DELETE", &format!("/api/v1/namespaces/default/pods/{name}"), &options).await.unwrap();

@@ -12,6 +12,8 @@ const UPSTREAM_MATCH_US: f64 = 975.0;
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) starts: [Vec<Start>; 2],
+    /// Seconds that the API server takes for what a start writes.
+    pub(super) floors: Vec<f64>,
     pub(super) adoptions: [Vec<Adoption>; 2],
     pub(super) rolls: [Vec<Rolled>; 2],
     /// Seconds of each flip.
@@ -86,7 +88,29 @@ impl Report {
         let adopted = medians(&self.adoptions, |adopted| adopted.writes);
         vec![
             ratio(start, "wall, s", medians(&self.starts, |start| start.wall), "≤ 1/3", "start.wall_ratio"),
+            own(
+                "the same objects, sent by a client without work",
+                "wall, s",
+                median(self.floors.clone()),
+                None,
+                "",
+                "start.floor_s",
+            ),
             ratio(start, "CPU, s", medians(&self.starts, |start| start.cpu), "≤ 1/8", "start.cpu_ratio"),
+            ratio(
+                start,
+                "CPU of API server, s",
+                medians(&self.starts, |start| start.server_cpu),
+                "",
+                "start.server_cpu_ratio",
+            ),
+            ratio(
+                start,
+                "collections of API server",
+                medians(&self.starts, |start| start.collections),
+                "",
+                "start.server_collections_ratio",
+            ),
             ratio(
                 start,
                 "peak memory, MB",
@@ -136,9 +160,10 @@ impl Row {
 
 /// Of both sides, ours first.
 fn medians<T>(measured: &[Vec<T>; 2], value: impl Fn(&T) -> f64) -> [f64; 2] {
-    Side::BOTH.map(|side| {
-        let mut values: Vec<_> = measured[side as usize].iter().map(&value).collect();
-        values.sort_by(f64::total_cmp);
-        quantile(&values, 0.5)
-    })
+    Side::BOTH.map(|side| median(measured[side as usize].iter().map(&value).collect()))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::io::{copy, sink};
+use http::Request;
 use tokio::time::sleep;
 
 use super::{Bench, Side};
@@ -17,6 +19,10 @@ pub(super) struct Start {
     pub(super) wall: f64,
     pub(super) cpu: f64,
     pub(super) peak_mb: f64,
+    /// What the API server spent in the meantime.
+    pub(super) server_cpu: f64,
+    /// How often it collected its garbage in the meantime.
+    pub(super) collections: f64,
 }
 
 #[derive(Debug)]
@@ -26,16 +32,33 @@ pub(super) struct Adoption {
 }
 
 impl Bench<'_> {
-    /// From nothing to complete, as a watch sees it.
-    pub(super) async fn start(&self, side: Side, population: &Population) -> Result<Start> {
+    /// Deletes what is published, and lets the API server come to rest. The garbage of that is collected at once: a
+    /// collection takes half a second of CPU, which would else fall into some of the starts and not into others.
+    pub(super) async fn clear(&self, population: &Population) -> Result<()> {
         population.unpublish().await?;
         self.published(Tally::default()).await?;
         sleep(AFTER).await;
+        let collect = Request::get("/debug/pprof/heap?gc=1").body(Vec::new())?;
+        copy(self.client.request_stream(collect).await?, &mut sink()).await?;
+        Ok(())
+    }
+
+    /// From nothing to complete, as a watch sees it.
+    pub(super) async fn start(&self, side: Side, population: &Population) -> Result<Start> {
+        self.clear(population).await?;
+        let before = self.server().await?;
         let process = self.spawn(side)?;
         let complete = self.published(population.tally()).await?;
         let wall = complete.duration_since(process.began).as_secs_f64();
         sleep(AFTER).await;
-        let start = Start { wall, cpu: process.cpu()?.as_secs_f64(), peak_mb: process.peak_mb()? };
+        let after = self.server().await?;
+        let start = Start {
+            wall,
+            cpu: process.cpu()?.as_secs_f64(),
+            peak_mb: process.peak_mb()?,
+            server_cpu: after.cpu - before.cpu,
+            collections: after.collections - before.collections,
+        };
         process.end().await?;
         eprintln!("start {}: {start:.3?}", side.name());
         Ok(start)

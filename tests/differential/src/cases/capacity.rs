@@ -8,7 +8,7 @@ use crate::operation::Method;
 const CAPACITY: usize = 1000;
 
 /// A pod behind the port `web`, with that port's number.
-fn pod(name: &str, ip: &str, port: u16, ready: bool) -> [Step; 2] {
+pub(super) fn pod(name: &str, ip: &str, port: u16, ready: bool) -> [Step; 2] {
     let mut steps = super::pod(name, ip, ready);
     for step in &mut steps {
         if let Step::Make(request) = step

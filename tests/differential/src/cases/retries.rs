@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use super::{Case, Step, case, endpoints, node, other, patch, pod, selecting, service, show};
 use crate::generate::{BY_MIRRORING, BY_SLICES};
-use crate::operation::Request;
+use crate::operation::{Method, Request, Target};
 
 /// Services that fail whenever their pod changes, and how often it does. Upstream has a hundred retries, and ten
 /// more each second: this is enough for all of a quiet point's time, even if a third of it falls together.
 const FAILING: usize = 30;
 const CHANGES: usize = 60;
 const EACH: usize = 40;
+/// Writes by others at the moment at which pods change: one of them comes between upstream's view and its write.
+const BY_OTHERS: usize = 20;
 
 fn ready(pod: &str, ready: bool) -> Request {
     let status = if ready { "True" } else { "False" };
@@ -40,12 +42,21 @@ pub(super) fn late_node() -> Case {
 }
 
 /// Services with a pod on a node that is missing use up the retries of all Services; another one's pods then get
-/// ready and unready until upstream's cache is behind its own write. It happens with fresh controllers after
-/// those of all other cases, whose retries it would keep waiting.
+/// ready and unready while somebody else writes to its slice, until upstream has changed a slice that it did not
+/// know as it was (409). It happens with fresh controllers after those of all other cases, whose retries it would
+/// keep waiting.
 pub(super) fn each_other() -> Case {
     const PODS: [(&str, &str); 3] = [("p1", "10.0.0.1"), ("p2", "10.0.0.2"), ("p3", "10.0.0.3")];
     let unready = "10.0.0.1=false 10.0.0.2=false 10.0.0.3=false";
-    let all = |is: bool| PODS.iter().map(|(name, _)| ready(name, is)).collect();
+    let all = |is: bool| {
+        let pods = PODS.iter().map(|(name, _)| ready(name, is));
+        let others = (0..BY_OTHERS).map(|number| {
+            let annotations = json!({format!("example.com/touched-{number}"): is.to_string()});
+            let slices = Target::EachSlice { service: "s", manager: BY_SLICES };
+            Request::new(Method::Patch, slices, json!({"metadata": {"annotations": annotations}}))
+        });
+        pods.chain(others).collect()
+    };
     let mut started = vec![node("east"), selecting()];
     started.extend(PODS.iter().flat_map(|(name, ip)| pod(name, ip, false)));
     started.push(show(BY_SLICES, "ready", unready, unready));

@@ -155,7 +155,7 @@ pub(super) fn apply(spec: &Spec, node: &NodeView, family: IpFamily, desired: &mu
     };
     let bit = |bits: u8, pod: u8| bits & (1 << pod) != 0;
     let endpoint = |pod: u8| Endpoint {
-        addresses: vec![ip(family, 0, pod)],
+        addresses: [ip(family, 0, pod)].into(),
         conditions: Conditions { ready: Some(!bit(spec.unready, pod)), ..Conditions::default() },
         node_name: bit(spec.local, pod).then(|| "here".into()),
         ..Endpoint::default()

@@ -8,11 +8,14 @@ use k8s_openapi::api::core::v1::{ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::{headless, is, reachable_from_outside};
+use super::{has_health_port, has_node_ports, headless, is, reachable_from_outside};
 use crate::admit::{grammar, metadata};
+use crate::allocate::family;
 use crate::failure::Causes;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
+const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 /// A day: longer affinity is refused.
 const MOST_AFFINITY_SECONDS: i32 = 86_400;
 
@@ -25,8 +28,6 @@ pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
         &["Cluster", "Local"],
         causes,
     );
-    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of("spec.ipFamilyPolicy", spec.ip_family_policy.as_deref(), &policies, causes);
     let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
     one_of("spec.trafficDistribution", spec.traffic_distribution.as_deref(), &distributions, causes);
     if let Some(policy) = spec.external_traffic_policy.as_deref() {
@@ -50,8 +51,18 @@ pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
     for (index, address) in spec.external_ips.iter().flatten().enumerate() {
         grammar::endpoint_address(&format!("spec.externalIPs[{index}]"), address, causes);
     }
-    check_addresses(spec, causes);
+    if is(spec, "ExternalName") {
+        check_external_name(spec, causes);
+    } else {
+        check_addresses(spec, causes);
+        if headless(spec) && has_node_ports(spec) {
+            let kind = spec.type_.as_deref().unwrap_or_default();
+            let why = format!("may not be set to 'None' for {kind} services");
+            causes.invalid("spec.clusterIPs[0]", "None", &why);
+        }
+    }
     check_ports(spec, causes);
+    check_node_ports(spec, causes);
     check_load_balancer(spec, causes);
 }
 
@@ -61,38 +72,96 @@ fn one_of(field: &str, value: Option<&str>, known: &[&str], causes: &mut Causes)
     }
 }
 
-fn check_addresses(spec: &ServiceSpec, causes: &mut Causes) {
+/// Whether addresses and families fit each other.
+pub(super) fn check_addresses(spec: &ServiceSpec, causes: &mut Causes) {
     let addresses = spec.cluster_ips.as_deref().unwrap_or_default();
-    if is(spec, "ExternalName") {
-        if !addresses.is_empty() {
-            causes.forbidden("spec.clusterIPs", "may not be set when `type` is 'ExternalName'");
+    match (&spec.cluster_ip, addresses.first()) {
+        (Some(_), None) => causes.required("spec.clusterIPs", ""),
+        (Some(one), Some(first)) if one != first => {
+            causes.invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`");
         }
-        match spec.external_name.as_deref() {
-            None => causes.required("spec.externalName", ""),
-            Some(name) => {
-                let name = name.strip_suffix('.').unwrap_or(name);
-                grammar::text("spec.externalName", name, grammar::subdomain, causes);
-            }
+        (None, Some(_)) => {
+            causes.invalid("spec.clusterIPs", addresses, "must be empty when `clusterIP` is not specified");
         }
-        return;
+        _ => {}
     }
-    if addresses.first() != spec.cluster_ip.as_ref() {
-        causes.invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`");
+    let families = spec.ip_families.as_deref().unwrap_or_default();
+    for (index, family) in families.iter().enumerate() {
+        let at = format!("spec.ipFamilies[{index}]");
+        if family != "IPv4" && family != "IPv6" {
+            causes.unsupported(at.as_str(), family, &["IPv4", "IPv6"]);
+        }
+        if families[..index].contains(family) {
+            causes.duplicate(at, family.as_str());
+        }
     }
-    if headless(spec) && !is(spec, "ClusterIP") {
-        let kind = spec.type_.as_deref().unwrap_or_default();
-        causes.invalid(
-            "spec.clusterIPs[0]",
-            "None",
-            &format!("may not be set to 'None' for {kind} services"),
-        );
-    }
+    one_of("spec.ipFamilyPolicy", spec.ip_family_policy.as_deref(), &POLICIES, causes);
+    let mut malformed = false;
     for (index, address) in addresses.iter().enumerate() {
-        let none = index == 0 && addresses.len() == 1 && address == "None";
-        if !none && address.parse::<IpAddr>().is_err() {
+        if index == 0 && address == "None" {
+            if addresses.len() > 1 {
+                malformed = true;
+                causes.invalid("spec.clusterIPs", addresses, "'None' must be the first and only value");
+            }
+        } else if address.parse::<IpAddr>().is_err() {
+            malformed = true;
             let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
             causes.invalid(format!("spec.clusterIPs[{index}]"), address.as_str(), why);
         }
+    }
+    if addresses.len() > 2 {
+        causes.invalid("spec.clusterIPs", addresses, "may only hold up to 2 values");
+    }
+    if malformed {
+        return;
+    }
+    let of: Vec<_> = addresses.iter().filter_map(|address| Some(family(address.parse().ok()?))).collect();
+    // As upstream asks: one of each family.
+    if addresses.len() > 1 && !(of.contains(&"IPv4") && of.contains(&"IPv6")) {
+        causes.invalid("spec.clusterIPs", addresses, "may specify no more than one IP for each IP family");
+    }
+    for (index, (given, family)) in of.iter().zip(families).enumerate() {
+        if given != family && (family == "IPv4" || family == "IPv6") {
+            let why = format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
+            causes.invalid(format!("spec.clusterIPs[{index}]"), addresses[index].as_str(), &why);
+        }
+    }
+}
+
+fn check_external_name(spec: &ServiceSpec, causes: &mut Causes) {
+    for (set, field) in [
+        (spec.cluster_ips.is_some(), "spec.clusterIPs"),
+        (spec.ip_families.is_some(), "spec.ipFamilies"),
+        (spec.ip_family_policy.is_some(), "spec.ipFamilyPolicy"),
+    ] {
+        if set {
+            causes.forbidden(field, "may not be set for ExternalName services");
+        }
+    }
+    match spec.external_name.as_deref() {
+        None => causes.required("spec.externalName", ""),
+        Some(name) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            grammar::text("spec.externalName", name, grammar::subdomain, causes);
+        }
+    }
+}
+
+fn check_node_ports(spec: &ServiceSpec, causes: &mut Causes) {
+    let mut seen = HashSet::new();
+    for (index, port) in spec.ports.iter().flatten().enumerate() {
+        let Some(number) = port.node_port else { continue };
+        let at = format!("spec.ports[{index}].nodePort");
+        if is(spec, "ClusterIP") {
+            causes.forbidden(at.as_str(), "may not be used when `type` is 'ClusterIP'");
+        }
+        if !seen.insert((port.protocol.as_deref(), number)) {
+            causes.duplicate(at, number);
+        }
+    }
+    if let Some(number) = spec.health_check_node_port.filter(|_| !has_health_port(spec)) {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        causes.invalid("spec.healthCheckNodePort", number, why);
     }
 }
 
@@ -129,22 +198,27 @@ fn check_ports(spec: &ServiceSpec, causes: &mut Causes) {
     }
 }
 
+/// The class of a load balancer; an update checks it twice, as upstream's list of causes shows.
+pub(super) fn check_class(spec: &ServiceSpec, causes: &mut Causes) {
+    match &spec.load_balancer_class {
+        Some(class) if is(spec, "LoadBalancer") => {
+            grammar::text("spec.loadBalancerClass", class, grammar::qualified, causes);
+        }
+        Some(_) => causes.forbidden("spec.loadBalancerClass", ONLY_BALANCED),
+        None => {}
+    }
+}
+
 fn check_load_balancer(spec: &ServiceSpec, causes: &mut Causes) {
     let balanced = is(spec, "LoadBalancer");
-    let only = "may only be used when `type` is 'LoadBalancer'";
-    if let Some(class) = &spec.load_balancer_class {
-        if !balanced {
-            causes.forbidden("spec.loadBalancerClass", only);
-        }
-        grammar::text("spec.loadBalancerClass", class, grammar::qualified, causes);
-    }
+    check_class(spec, causes);
     if spec.allocate_load_balancer_node_ports.is_some() && !balanced {
-        causes.forbidden("spec.allocateLoadBalancerNodePorts", only);
+        causes.forbidden("spec.allocateLoadBalancerNodePorts", ONLY_BALANCED);
     }
     for (index, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
         let at = format!("spec.loadBalancerSourceRanges[{index}]");
         if !balanced {
-            causes.forbidden(at, only);
+            causes.forbidden(at, ONLY_BALANCED);
         } else if range.trim().parse::<IpNet>().is_err() {
             let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
             causes.invalid(at, range.as_str(), why);

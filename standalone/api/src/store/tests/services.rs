@@ -71,7 +71,7 @@ fn what_is_wrong_is_named() {
         ),
         (
             json!({"ports": [{"port": 80}], "clusterIP": "10.0.0.1"}),
-            "not in the valid range. The range of valid IPs is 10.96.0.0/16",
+            "failed to allocate IP 10.0.0.1: the provided network does not match the current range",
         ),
         (
             json!({"ports": [{"port": 80}], "ipFamilyPolicy": "RequireDualStack"}),
@@ -114,11 +114,11 @@ fn requested_values_are_honoured_once() {
     let refused = store.make(Kind::Service, other.clone()).unwrap_err();
     let said = "failed to allocate IP 10.96.0.10: provided IP is already allocated";
     assert!(refused.message.contains(said), "{refused}");
-    assert!(
-        refused
-            .message
-            .contains("spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated")
-    );
+    let mut elsewhere = other.clone();
+    elsewhere["spec"]["clusterIP"] = "10.96.0.11".into();
+    let refused = store.make(Kind::Service, elsewhere).unwrap_err();
+    let said = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated";
+    assert!(refused.message.contains(said), "{refused}");
     store.delete(Kind::Service, &default("s"), &DeleteOptions::default(), &options()).unwrap();
     store.make(Kind::Service, other).unwrap();
 }
@@ -232,7 +232,7 @@ fn a_second_family_comes_and_goes() {
 fn exhaustion_is_the_servers_fault() {
     let config = Config {
         service_ranges: vec!["10.96.0.0/30".parse().unwrap()],
-        node_ports: 30000..=30000,
+        node_ports: PortRange::new(&(30000..=30000)).unwrap(),
         ..Config::default()
     };
     let mut store = Store::new(&config, now());

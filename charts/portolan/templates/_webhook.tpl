@@ -1,0 +1,32 @@
+{{/* The admission webhook, which the controllers' pods serve for every feature that needs one. */}}
+
+{{/* Whether any feature needs it. */}}
+{{- define "portolan.webhook" -}}
+{{- if and .Values.controllers.enabled (.Values.environment).enabled }}yes{{ end -}}
+{{- end }}
+
+{{/* Names of the configurations that the leader tells whom to trust, separated by commas. */}}
+{{- define "portolan.webhookConfigurations" -}}
+{{- $names := list -}}
+{{- if (.Values.environment).enabled }}{{ $names = append $names "portolan-environment" }}{{ end -}}
+{{- join "," $names -}}
+{{- end }}
+
+{{/*
+What the webhooks of all features have in common: (list $ "/path"). There is no caBundle: it is the leader's, and helm, which
+does not say it, leaves it alone in upgrades.
+*/}}
+{{- define "portolan.webhookClient" -}}
+{{- $root := index . 0 -}}
+clientConfig:
+  service: {name: portolan-webhook, namespace: {{ $root.Release.Namespace }}, port: 443, path: {{ index . 1 }}}
+admissionReviewVersions: [v1]
+matchPolicy: Equivalent
+reinvocationPolicy: IfNeeded
+timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
+{{- end }}
+
+{{/* Namespaces whose objects no webhook is asked about: what Portolan needs itself must come up without it. */}}
+{{- define "portolan.webhookNamespaces" -}}
+{key: kubernetes.io/metadata.name, operator: NotIn, values: {{ list "kube-system" .Release.Namespace | uniq | toJson }}}
+{{- end }}

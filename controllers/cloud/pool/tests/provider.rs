@@ -1,0 +1,123 @@
+//! The provider over a State: the conformance suite, and what it adds to the allocator.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use portolan_cloud::testing::{Bench, balanced, conforms, machines};
+use portolan_cloud::{LoadBalancers, Wake};
+use portolan_core::{Event, LoadBalancerPool, Namespace, Service};
+use portolan_pool::{Context, Pools};
+use portolan_runtime::{Leadership, Store};
+use serde_json::{Value, json};
+
+/// A State with one pool, and an API server that lists no Services and notes what is written.
+#[derive(Clone)]
+struct World {
+    store: Store,
+    written: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl World {
+    fn new(addresses: &str) -> Self {
+        let store = Store::new();
+        let pool = json!({"metadata": {"name": "p", "uid": "u", "resourceVersion": "7", "generation": 1},
+            "spec": {"addresses": [addresses, "2001:db8::/120"]}});
+        let pool: LoadBalancerPool = serde_json::from_value(pool).expect("a pool");
+        store.apply([Event::ListBegins, Event::Applied(pool), Event::ListEnds]);
+        store.apply::<Namespace>([Event::ListBegins, Event::ListEnds]);
+        store.apply::<Service>([Event::ListBegins, Event::ListEnds]);
+        Self { store, written: Arc::default() }
+    }
+
+    fn provider(&self, wake: Wake) -> Arc<Pools> {
+        let written = self.written.clone();
+        let api = move |request: Request<Body>| {
+            let written = written.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                // Of what is written nothing is stored: somebody else was quicker.
+                let status = if request.method() == http::Method::PATCH { 409 } else { 200 };
+                let body = request.into_body().collect_bytes().await.expect("the body is there");
+                if let Ok(body) = serde_json::from_slice(&body) {
+                    written.lock().unwrap_or_else(PoisonError::into_inner).push((path, body));
+                }
+                let nothing = json!({"metadata": {"resourceVersion": "9"}, "items": []}).to_string();
+                let answer = Response::builder().status(status).body(Body::from(nothing.into_bytes()));
+                Ok::<_, kube::Error>(answer.expect("an answer"))
+            }
+        };
+        let client = Client::new(tower::service_fn(api), "default");
+        Pools::start(Context { client, store: self.store.clone(), leadership: Leadership::always() }, wake)
+    }
+
+    fn written(&self) -> Vec<(String, Value)> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Bench for World {
+    async fn start(&self, wake: Wake) -> Arc<dyn LoadBalancers> {
+        self.provider(wake)
+    }
+
+    async fn stored(&self, service: &Service) {
+        self.store.apply([Event::Applied(service.clone())]);
+        settle().await;
+    }
+
+    async fn gone(&self, service: &Service) {
+        self.store.apply([Event::<Service>::Deleted(service.meta.object_name(), 0)]);
+        settle().await;
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(3)
+    }
+}
+
+/// Lets what follows the State take a change in.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pool_passes_the_suite() {
+    conforms(async || World::new("192.0.2.1-192.0.2.3")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_written_once_for_many_services_and_over_what_was_seen() {
+    let world = World::new("192.0.2.0/24");
+    let provider = world.provider(Wake::new(|_| {}));
+    for number in 0..100 {
+        let service = balanced(&format!("s{number}"), &format!("uid-{number}"), 80);
+        provider.ensure(&service, &machines(1)).await.expect("there are enough");
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let written = world.written();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let (path, body) = &written[0];
+    assert_eq!(path, "/apis/portolan.dev/v1alpha1/loadbalancerpools/p/status");
+    assert_eq!(body["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
+    let status = &body["status"];
+    assert_eq!((&status["usedIPv4"], &status["freeIPv4"]), (&json!(100), &json!(156)));
+    assert_eq!(
+        (&status["conditions"][0]["type"], &status["conditions"][0]["status"]),
+        (&json!("Ready"), &json!("True"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_before_the_pools_are_known_and_yet_all_can_be_removed() {
+    let world = World { store: Store::new(), ..World::new("192.0.2.0/24") };
+    let provider = world.provider(Wake::new(|_| {}));
+    let service = balanced("web", "uid-1", 80);
+    let refused = provider.ensure(&service, &machines(1)).await.expect_err("no pool is known");
+    assert!(refused.to_string().contains("LoadBalancerPools"), "{refused}");
+    assert_eq!(provider.delete(&service).await, Ok(()));
+}

@@ -1,0 +1,116 @@
+//! Provider `node`: a Service is reached at the addresses of the nodes themselves, on its own ports.
+//!
+//! There is nothing to be made: the node proxies translate what comes to an address of
+//! `status.loadBalancer.ingress`, also where that is an address of the node. What is to be decided is which addresses, and
+//! that nobody else's port is taken away: not the node's own, and not another Service's.
+
+mod taken;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use portolan_cloud::{Notice, Severity, Status};
+use portolan_core::{
+    EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, ObjectName, Service, ServicePort,
+};
+
+pub use taken::{Claimant, Taken};
+
+/// Where node ports are: the default of the API server's `--service-node-port-range`.
+const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
+/// Ports of what nodes live by: SSH, DNS, etcd, the API server, and the kubelet with the other parts of the control plane.
+const RESERVED: [RangeInclusive<u16>; 5] = [22..=22, 53..=53, 2379..=2380, 6443..=6443, 10_250..=10_260];
+
+/// What the provider answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The addresses, and why some are not among them.
+    pub status: Status,
+    /// Services that have a port which this one would have, too.
+    pub behind: BTreeSet<ObjectName>,
+}
+
+/// Where a Service is reached, out of the nodes that may be used and those of them that have a ready endpoint of it.
+pub fn answer(
+    service: &Service,
+    nodes: &[Arc<Node>],
+    with_endpoints: &HashSet<Arc<str>>,
+    taken: &Taken,
+) -> Answer {
+    let refused: Vec<_> = service.ports.iter().filter_map(|port| Some((port, refusal(port.port)?))).collect();
+    if !refused.is_empty() {
+        let notice = |(port, why): &(&ServicePort, String)| {
+            warning("PortRefused", format!("port {}/{} {why}", port.port, port.protocol))
+        };
+        let notices = refused.iter().map(notice).collect();
+        return Answer { status: Status { ingress: Vec::new(), notices }, behind: BTreeSet::new() };
+    }
+    let local = service.external_policy == ExternalPolicy::Local;
+    let usable = |node: &&Arc<Node>| node.ready && (!local || with_endpoints.contains(&node.meta.name));
+    let nodes: Vec<_> = nodes.iter().filter(usable).collect();
+    let mut answer = Answer::default();
+    let mut conflicts = BTreeMap::<_, Vec<_>>::new();
+    for family in service.ip_families.iter().copied() {
+        let mut found = false;
+        for address in nodes.iter().flat_map(|node| addresses(node, family)) {
+            found = true;
+            let here = taken.conflicts(service, address);
+            if here.is_empty() {
+                answer.status.ingress.push(Ingress::vip(address));
+            }
+            for (owner, port) in here {
+                conflicts.entry((port.port, port.protocol, owner)).or_default().push(address);
+            }
+        }
+        if !found {
+            let lacks =
+                if local { "a ready endpoint and an address of family" } else { "an address of family" };
+            answer
+                .status
+                .notices
+                .push(warning("NoNode", format!("there is no ready node with {lacks} {family}")));
+        }
+    }
+    for ((port, protocol, owner), addresses) in conflicts {
+        let more = match addresses.len() {
+            1 => String::new(),
+            count => format!(" and {} more addresses", count - 1),
+        };
+        let text = format!("port {port}/{protocol} of {}{more} belongs to Service {owner}", addresses[0]);
+        answer.status.notices.push(warning("PortTaken", text));
+        answer.behind.insert(owner);
+    }
+    answer
+}
+
+/// The nodes on which endpoints are ready.
+pub fn nodes_with_endpoints<'a>(slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> HashSet<Arc<str>> {
+    let endpoints =
+        slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.conditions.ready != Some(false));
+    endpoints.filter_map(|endpoint| endpoint.node_name.clone()).collect()
+}
+
+/// A node's addresses of a family: those for the outside, or else its own.
+fn addresses(node: &Node, family: IpFamily) -> impl Iterator<Item = IpAddr> {
+    let of = |addresses: &'_ [IpAddr]| -> Vec<IpAddr> {
+        let usable = |ip: &IpAddr| IpFamily::of(*ip) == family && !ip.is_unspecified() && !ip.is_loopback();
+        addresses.iter().copied().filter(usable).collect()
+    };
+    let external = of(node.external_ips());
+    if external.is_empty() { of(node.internal_ips()) } else { external }.into_iter()
+}
+
+/// Why no Service may have a port on the nodes' addresses.
+fn refusal(port: u16) -> Option<String> {
+    if NODE_PORTS.contains(&port) {
+        return Some(format!("is one of the node ports {}-{}", NODE_PORTS.start(), NODE_PORTS.end()));
+    }
+    let reserved = RESERVED.iter().any(|range| range.contains(&port));
+    reserved.then(|| "belongs to the nodes themselves".to_owned())
+}
+
+fn warning(reason: &'static str, text: String) -> Notice {
+    Notice { severity: Severity::Warning, reason, text }
+}

@@ -1,0 +1,163 @@
+//! Provider `node`.
+
+use std::collections::{BTreeSet, HashSet};
+
+use portolan_core::{EndpointSlice, ObjectName, Protocol};
+
+use super::super::node::{Answer, Claimant, Taken, answer, nodes_with_endpoints};
+use super::*;
+
+fn other(name: &str, words: &str) -> (ObjectName, Service) {
+    let mut service = balanced(words);
+    (service.meta.name, service.meta.uid) = (name.into(), format!("uid-{name}").into());
+    (service.meta.object_name(), service)
+}
+
+fn taken(services: &[(ObjectName, Service)]) -> Taken {
+    let mut taken = Taken::default();
+    for (name, service) in services {
+        taken.set(name, Some(Claimant::of(service, &[])));
+    }
+    taken
+}
+
+fn ask(service: &Service, nodes: &[Node], taken: &Taken) -> Answer {
+    let nodes: Vec<_> = nodes.iter().cloned().map(Arc::new).collect();
+    answer(service, &nodes, &HashSet::from(["b".into()]), taken)
+}
+
+fn told(answer: &Answer) -> (String, Vec<String>) {
+    let addresses: Vec<_> = answer.status.ingress.iter().filter_map(|at| Some(at.ip?.to_string())).collect();
+    let notices = answer.status.notices.iter().map(|notice| format!("{}: {}", notice.reason, notice.text));
+    (addresses.join(" "), notices.collect())
+}
+
+#[test]
+fn addresses_of_ready_nodes_by_family() {
+    let unready = Node { ready: false, ..machine("c", "10.0.0.3") };
+    let mut outside = machine("b", "10.0.0.2");
+    outside.addresses.extend(["fd00::2", "192.0.2.2"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
+    outside.internal = 2;
+    let nodes = [machine("a", "10.0.0.1"), outside, unready];
+    let free = Taken::default();
+    let at = |words: &str| told(&ask(&balanced(words), &nodes, &free));
+    assert_eq!(at("v4 a:80"), ("10.0.0.1 192.0.2.2".to_owned(), vec![]));
+    assert_eq!(at("v6 v4 a:80"), ("fd00::2 10.0.0.1 192.0.2.2".to_owned(), vec![]));
+    let none = vec!["NoNode: there is no ready node with an address of family IPv6".to_owned()];
+    let answer = ask(&balanced("v4 v6 a:80"), &nodes[..1], &free);
+    assert_eq!(told(&answer), ("10.0.0.1".to_owned(), none));
+}
+
+#[test]
+fn under_local_only_nodes_with_a_ready_endpoint() {
+    let nodes = [machine("a", "10.0.0.1"), machine("b", "10.0.0.2")];
+    let local = Service { external_policy: ExternalPolicy::Local, ..balanced("v4 a:80") };
+    assert_eq!(told(&ask(&local, &nodes, &Taken::default())), ("10.0.0.2".to_owned(), vec![]));
+    let (addresses, notices) = told(&ask(&local, &nodes[..1], &Taken::default()));
+    let want = "NoNode: there is no ready node with a ready endpoint and an address of family IPv4";
+    assert_eq!((addresses.as_str(), notices), ("", vec![want.to_owned()]));
+
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": {"namespace": "shop", "name": "web-1"}, "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": ["10.1.0.1"], "nodeName": "a", "conditions": {"ready": false}},
+            {"addresses": ["10.1.0.2"], "nodeName": "b", "conditions": {}},
+            {"addresses": ["10.1.0.3"]}],
+        "ports": []}))
+    .unwrap();
+    assert_eq!(nodes_with_endpoints([Arc::new(slice)].iter()), HashSet::from(["b".into()]));
+}
+
+#[test]
+fn ports_of_the_nodes_themselves_and_node_ports_are_refused() {
+    let nodes = [machine("a", "10.0.0.1")];
+    for (port, refused) in [
+        (21, false),
+        (22, true),
+        (53, true),
+        (54, false),
+        (2378, false),
+        (2379, true),
+        (2380, true),
+        (2381, false),
+        (6443, true),
+        (10_249, false),
+        (10_250, true),
+        (10_260, true),
+        (10_261, false),
+        (29_999, false),
+        (30_000, true),
+        (32_767, true),
+        (32_768, false),
+    ] {
+        let answer = ask(&balanced(&format!("v4 ok:80 a:{port}")), &nodes, &Taken::default());
+        assert_eq!(answer.status.ingress.is_empty(), refused, "{port}");
+    }
+    let answer = ask(&balanced("v4 a:22 b:30001/UDP"), &nodes, &Taken::default());
+    let want = [
+        "PortRefused: port 22/TCP belongs to the nodes themselves",
+        "PortRefused: port 30001/UDP is one of the node ports 30000-32767",
+    ];
+    assert_eq!(told(&answer), (String::new(), want.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_port_that_another_service_has_is_named_with_its_owner() {
+    let nodes = [machine("a", "10.0.0.1"), machine("b", "10.0.0.2")];
+    let shop = |service: &str| ObjectName::new("shop", service);
+    let at = |words: &str, others: &[(ObjectName, Service)]| ask(&balanced(words), &nodes, &taken(others));
+
+    let by_status = [other("db", "v4 x:80 at=10.0.0.1")];
+    let answer = at("v4 a:80 b:81", &by_status);
+    let text = "PortTaken: port 80/TCP of 10.0.0.1 belongs to Service shop/db";
+    assert_eq!(told(&answer), ("10.0.0.2".to_owned(), vec![text.to_owned()]));
+    assert_eq!(answer.behind, BTreeSet::from([shop("db")]));
+    assert_eq!(told(&at("v4 a:80/UDP b:81", &by_status)), ("10.0.0.1 10.0.0.2".to_owned(), vec![]));
+
+    let (name, mut external) = other("ext", "v4 x:80 type=ClusterIP");
+    external.external_ips.push("10.0.0.2".parse().unwrap());
+    let text = "PortTaken: port 80/TCP of 10.0.0.2 belongs to Service shop/ext";
+    assert_eq!(told(&at("v4 a:80", &[(name, external)])), ("10.0.0.1".to_owned(), vec![text.to_owned()]));
+
+    let (name, mut ports) = other("np", "v4 x:1 type=NodePort");
+    (ports.ports[0].node_port, ports.ports[0].protocol) = (Some(8080), Protocol::Udp);
+    let text = "PortTaken: port 8080/UDP of 10.0.0.1 and 1 more addresses belongs to Service shop/np";
+    assert_eq!(told(&at("v4 a:8080/UDP", &[(name, ports)])), (String::new(), vec![text.to_owned()]));
+}
+
+#[test]
+fn what_a_service_has_it_keeps_unless_an_older_one_has_it_too() {
+    let nodes = [machine("a", "10.0.0.1")];
+    let (web, ours) = other("web", "v4 a:80 at=10.0.0.1");
+    let (db, mut theirs) = other("db", "v4 x:80 at=10.0.0.1");
+    let addresses = |service: &Service, taken: &Taken| told(&ask(service, &nodes, taken)).0;
+    let both = |theirs: &Service| taken(&[(web.clone(), ours.clone()), (db.clone(), theirs.clone())]);
+
+    theirs.meta.creation_timestamp = Some(second("2"));
+    assert_eq!(addresses(&ours, &both(&theirs)), "10.0.0.1", "it is the older one");
+    assert_eq!(addresses(&theirs, &both(&theirs)), "");
+    theirs.meta.creation_timestamp = Some(second("0"));
+    assert_eq!(addresses(&ours, &both(&theirs)), "");
+    assert_eq!(addresses(&theirs, &both(&theirs)), "10.0.0.1");
+
+    let again =
+        Service { meta: portolan_core::Meta { uid: "new".into(), ..ours.meta.clone() }, ..ours.clone() };
+    assert_eq!(
+        addresses(&again, &both(&Service { meta: theirs.meta.clone(), ..theirs })),
+        "",
+        "another Service now"
+    );
+}
+
+#[test]
+fn who_has_less_than_before_frees_something() {
+    let (db, service) = other("db", "v4 x:80 at=10.0.0.1");
+    let mut taken = Taken::default();
+    assert!(!taken.set(&db, Some(Claimant::of(&service, &[]))));
+    assert!(!taken.set(&db, Some(Claimant::of(&service, &["10.0.0.2".parse().unwrap()]))));
+    assert!(taken.set(&db, Some(Claimant::of(&service, &[]))));
+    assert!(taken.set(&db, None));
+    assert!(!taken.set(&db, None));
+    let nodes = [machine("a", "10.0.0.1")];
+    assert_eq!(told(&ask(&balanced("v4 a:80"), &nodes, &taken)).0, "10.0.0.1");
+}

@@ -1,0 +1,155 @@
+//! Provider `node`, and what it looks at.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use portolan_cloud::{Error, LoadBalancers, Status, Wake};
+use portolan_core::{ChangeSet, ExternalPolicy, Ingress, Node, ObjectName, Service};
+use portolan_runtime::{Changes, Store};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::MakeProvider;
+use crate::loadbalancer::node::{Answer, Claimant, Taken, answer, nodes_with_endpoints};
+
+/// A Service is reached at the addresses of the nodes. `store` holds Services, nodes and EndpointSlices.
+pub fn node_provider(store: Store) -> MakeProvider {
+    Box::new(move |wake| Arc::new(NodeAddresses::start(store, wake)))
+}
+
+struct NodeAddresses {
+    store: Store,
+    wake: Wake,
+    book: Arc<Mutex<Book>>,
+    _follow: AbortOnDropHandle<()>,
+}
+
+/// Who has what.
+#[derive(Default)]
+struct Book {
+    taken: Taken,
+    /// The Services that have a load balancer here, by their uid, and its addresses.
+    given: HashMap<ObjectName, (Arc<str>, Vec<IpAddr>)>,
+    /// Who waits for a port of a Service.
+    behind: HashMap<ObjectName, HashSet<ObjectName>>,
+}
+
+impl Book {
+    /// A Service has come, changed or gone. Returns who waited for something that it has no more.
+    fn saw(&mut self, name: &ObjectName, service: Option<&Service>) -> HashSet<ObjectName> {
+        if service.is_none_or(|service| self.given.get(name).is_some_and(|(uid, _)| *uid != service.meta.uid))
+        {
+            self.given.remove(name);
+        }
+        let given = self.given.get(name).map_or(&[][..], |(_, addresses)| addresses);
+        let claimant = service.map(|service| Claimant::of(service, given));
+        if self.taken.set(name, claimant) {
+            self.behind.remove(name).unwrap_or_default()
+        } else {
+            HashSet::new()
+        }
+    }
+}
+
+impl NodeAddresses {
+    fn start(store: Store, wake: Wake) -> Self {
+        let book = Arc::new(Mutex::new(Book::default()));
+        let changes = store.subscribe();
+        for service in store.read().services.iter() {
+            lock(&book).saw(&service.meta.object_name(), Some(service));
+        }
+        let follow = follow(store.clone(), book.clone(), wake.clone(), changes);
+        Self { store, wake, book, _follow: AbortOnDropHandle::new(tokio::spawn(follow)) }
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl LoadBalancers for NodeAddresses {
+    async fn get(&self, service: &Service) -> Result<Option<Status>, Error> {
+        let addresses = lock(&self.book).given.get(&service.meta.object_name()).cloned();
+        let given = addresses.filter(|(uid, _)| *uid == service.meta.uid);
+        Ok(match given {
+            Some((_, addresses)) => {
+                Some(Status::reached_at(addresses.into_iter().map(Ingress::vip).collect()))
+            }
+            // An earlier process gave it what its status says.
+            None => (!service.ingress().is_empty()).then(|| Status::reached_at(service.ingress().to_vec())),
+        })
+    }
+
+    async fn ensure(&self, service: &Service, nodes: &[Arc<Node>]) -> Result<Status, Error> {
+        let name = service.meta.object_name();
+        let with_endpoints = match service.external_policy {
+            ExternalPolicy::Local => nodes_with_endpoints(self.store.read().slices_of(&name)),
+            ExternalPolicy::Cluster => HashSet::new(),
+        };
+        let (status, free) = {
+            let mut book = lock(&self.book);
+            let Answer { status, behind } = answer(service, nodes, &with_endpoints, &book.taken);
+            for owner in behind {
+                book.behind.entry(owner).or_default().insert(name.clone());
+            }
+            let addresses = status.ingress.iter().filter_map(|entry| entry.ip).collect();
+            book.given.insert(name.clone(), (service.meta.uid.clone(), addresses));
+            (status, book.saw(&name, Some(service)))
+        };
+        free.iter().for_each(|waiting| self.wake.service(waiting));
+        Ok(status)
+    }
+
+    /// The addresses are those of the nodes, so the status is to change, too.
+    async fn update(&self, service: &Service, _: &[Arc<Node>]) -> Result<(), Error> {
+        self.wake.service(&service.meta.object_name());
+        Ok(())
+    }
+
+    async fn delete(&self, service: &Service) -> Result<(), Error> {
+        let name = service.meta.object_name();
+        let mut book = lock(&self.book);
+        if book.given.get(&name).is_some_and(|(uid, _)| *uid == service.meta.uid) {
+            book.given.remove(&name);
+        }
+        // What the status still says is taken until the node proxies may have seen that it does not.
+        Ok(())
+    }
+}
+
+/// Has Services looked at again whose addresses may be others by now, for ever.
+async fn follow(store: Store, book: Arc<Mutex<Book>>, wake: Wake, mut changes: Changes) {
+    loop {
+        let changes = changes.next().await;
+        concerned(&store, &book, &changes).iter().for_each(|name| wake.service(name));
+    }
+}
+
+fn concerned(store: &Store, book: &Mutex<Book>, changes: &ChangeSet) -> HashSet<ObjectName> {
+    let state = store.read();
+    let mut book = lock(book);
+    let mut concerned = HashSet::new();
+    for (name, _) in changes.services.iter() {
+        // As it is by now: an answer to a write may have come in since.
+        concerned.extend(book.saw(name, state.services.get(name).map(AsRef::as_ref)));
+    }
+    let facts = |node: &Arc<Node>| (node.ready, node.addresses.clone(), node.internal);
+    let moved = |(old, new): (&Option<Arc<Node>>, &Option<Arc<Node>>)| {
+        old.as_ref().map(facts) != new.as_ref().map(facts)
+    };
+    if changes.nodes.iter().any(|(_, edit)| moved((&edit.old, &edit.new))) {
+        concerned.extend(book.given.keys().cloned());
+    }
+    let slices = changes.slices.iter().flat_map(|(_, edit)| [&edit.old, &edit.new]);
+    let names =
+        slices.filter_map(|slice| slice.as_ref()?.service()).filter(|name| book.given.contains_key(name));
+    concerned.extend(names.filter(|name| {
+        state.services.get(name).is_some_and(|service| service.external_policy == ExternalPolicy::Local)
+    }));
+    concerned
+}
+
+#[cfg(test)]
+mod tests;

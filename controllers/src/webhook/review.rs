@@ -1,0 +1,101 @@
+//! From an HTTP request to a handler and back.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::{StatusCode, header};
+use serde::Deserialize;
+use tracing::debug;
+
+use super::admission::{API_VERSION, Review, Verdict};
+use super::{Handler, Metrics, Outcome, Webhooks};
+
+/// Largest body, in bytes. A review of an update holds an object twice, and the API server takes objects of up to 3 MiB.
+const LONGEST_BODY: usize = 8 * 1024 * 1024;
+/// How long a body and its answer may take. More than the `timeoutSeconds` of any of our webhooks: the API
+/// server has given up by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct Webhook {
+    path: &'static str,
+    handler: Handler,
+    metrics: Metrics,
+}
+
+impl Webhooks {
+    /// The server's routes. Every answer is final: the API server follows no redirect.
+    pub(super) fn routes(self) -> Router {
+        let mut router = Router::new();
+        for (path, handler) in self.handlers {
+            let webhook = Webhook { path, handler, metrics: self.metrics.clone() };
+            router = router.route(path, post(answer).with_state(webhook));
+        }
+        router.layer(DefaultBodyLimit::max(LONGEST_BODY))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    api_version: String,
+    request: Option<Review>,
+}
+
+async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
+    let outcome = |outcome| {
+        let labels = Outcome { path: webhook.path, outcome };
+        webhook.metrics.answers.get_or_create(&labels).inc();
+    };
+    let answered = tokio::time::timeout(PATIENCE, async {
+        let review = read(request).await?;
+        let (began, uid) = (Instant::now(), review.uid.clone());
+        let verdict = (webhook.handler)(review).await;
+        webhook.metrics.took.observe(began.elapsed().as_secs_f64());
+        Ok::<_, Response>((uid, verdict))
+    });
+    match answered.await {
+        Ok(Ok((uid, verdict))) => {
+            outcome(match &verdict {
+                Verdict { denial: Some(_), .. } => "denied",
+                Verdict { patch, .. } if !patch.is_empty() => "changed",
+                _ => "unchanged",
+            });
+            axum::Json(verdict.answer(&uid)).into_response()
+        }
+        Ok(Err(refusal)) => {
+            outcome("unreadable");
+            refusal
+        }
+        Err(_) => {
+            outcome("late");
+            (StatusCode::GATEWAY_TIMEOUT, "no answer was found in time").into_response()
+        }
+    }
+}
+
+/// Reads a review. What is none is answered by an error of HTTP, so that the webhook's failurePolicy says
+/// what happens to the object.
+async fn read(request: Request) -> Result<Review, Response> {
+    let refuse = |status: StatusCode, text: String| {
+        debug!(%status, text, "not an admission review");
+        (status, text).into_response()
+    };
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.and_then(|value| value.split(';').next()).map(str::trim) != Some("application/json") {
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "reviews are JSON".to_owned()));
+    }
+    let body = <Bytes as axum::extract::FromRequest<()>>::from_request(request, &()).await;
+    let body = body.map_err(IntoResponse::into_response)?;
+    let envelope: Envelope = serde_json::from_slice(&body)
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}")))?;
+    if envelope.api_version != API_VERSION {
+        let text = format!("{:?} is not {API_VERSION}", envelope.api_version);
+        return Err(refuse(StatusCode::BAD_REQUEST, text));
+    }
+    envelope.request.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the review has no request".to_owned()))
+}

@@ -1,0 +1,354 @@
+//! One node's part in keeping an address with one node at a time.
+//!
+//! Two nodes that know the same never announce the same address; the rest of this is about nodes that know
+//! different things. `D` is the duration of a Lease, `T` = 4/5 `D` how long a node relies on its own, `G` = 1/5 `D` how
+//! long it tolerates that others know more.
+//!
+//! - A node announces for `T` after the **start** of its last renewal, and only counts a renewal once its own watch
+//!   has delivered it. The watch delivers in order, so the node then knows every Lease that was written before that
+//!   renewal began: what it knows of Leases is never older than `T` when it announces.
+//! - A node holds another dead when by what it knew at the start of its last renewal the other's Lease had not moved
+//!   for `D`, by its own clock. The other had then stopped `D - T` before, or it has come back and asks (see below).
+//! - Each Lease tells up to which versions of Leases, Services, EndpointSlices and pools its node knows and acts on. A
+//!   node to which an address comes, because it joined or because something else changed, does not announce it before
+//!   every other live node tells that it knows of the change, and so has stopped. A node that others seem to wait for
+//!   renews its Lease at once.
+//! - A node that sees in another's Lease that its own watches are behind takes no address, and after `G` it leaves. So
+//!   2 `D` (more than `T` until the Lease that tells of the change is written, `T` until the other must have seen it, and
+//!   `G`) after an address came to a node, no other announces it, whatever others tell.
+//! - A node whose own Lease ran out comes back like one that joins. A node whose watch of Leases stands still leaves,
+//!   as far as it can, or else its Lease would keep addresses that it may not announce.
+//!
+//! So no address is announced by two nodes, unless a whole machine is stopped in a way that also stops its clock (a
+//! hypervisor's pause). Such a node goes on where it was: for `T` at most until its Lease moves again, and the node that
+//! took over is silent when it has not seen that for another `T`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_core::ObjectName;
+
+use crate::claim::Claim;
+use crate::{Addresses, Member, Members, Versions};
+
+/// Durations that nodes live by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// How long others wait after they last saw a Lease move. The same on all nodes.
+    pub lease: Duration,
+    /// How long a node announces after the start of its last renewal.
+    pub tenure: Duration,
+    /// How long it stays although others know more of Services, EndpointSlices or pools.
+    pub behind: Duration,
+    /// Pause between renewals.
+    pub renew: Duration,
+    /// The same when others wait for what the next one tells.
+    pub soon: Duration,
+}
+
+impl Times {
+    /// With a Lease of that duration: four renewals fit in, so that three may fail before others take over, and a
+    /// fifth of it is left for a node to fall silent.
+    pub fn of(lease: Duration) -> Self {
+        Self { lease, tenure: lease * 4 / 5, behind: lease / 5, renew: lease / 4, soon: lease / 50 }
+    }
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Addresses that the node announces from now on.
+    pub take: BTreeSet<IpAddr>,
+    /// Addresses that it no longer announces.
+    pub give_up: BTreeSet<IpAddr>,
+    /// Until when it may announce what it has, whatever happens.
+    pub until: Duration,
+    /// When to renew the Lease; `None` = not before something else happens.
+    pub renew: Option<Duration>,
+    /// Whether the Lease is to be given back, and all to be begun anew: what this node is told is too old.
+    pub leave: bool,
+    /// When to ask again, if nothing happens before and no renewal ends.
+    pub wake: Option<Duration>,
+}
+
+/// An address of ours that others may not have stopped to announce.
+#[derive(Clone, Copy, Debug)]
+struct Gain {
+    needs: Versions,
+    since: Duration,
+}
+
+/// The state of one node. Every time it is handed is from one clock that never goes back and goes on while the
+/// machine sleeps.
+#[derive(Debug)]
+pub struct Agent {
+    node: Arc<str>,
+    times: Times,
+    addresses: Addresses,
+    members: Members,
+    seen: Versions,
+    told: Versions,
+    /// The last Lease that somebody joined or left by.
+    membership: u64,
+    live: BTreeSet<Arc<str>>,
+    owners: BTreeMap<IpAddr, Arc<str>>,
+    /// Versions of what candidates of an address were last decided from.
+    causes: BTreeMap<IpAddr, Versions>,
+    gains: BTreeMap<IpAddr, Gain>,
+    held: BTreeSet<IpAddr>,
+    /// Renewals that were answered but not yet seen by our watch: version and start.
+    answered: Vec<(u64, Duration)>,
+    /// Start of the last renewal that our watch has shown.
+    confirmed: Option<Duration>,
+    /// Start of the last one that was sent.
+    began: Option<Duration>,
+    /// Whether others wait for our next renewal.
+    urgent: bool,
+    /// Since when others know more than we do.
+    behind: Option<Duration>,
+}
+
+impl Agent {
+    /// A node that has not joined yet.
+    pub fn new(node: Arc<str>, times: Times) -> Self {
+        Self {
+            node,
+            times,
+            addresses: Addresses::default(),
+            members: Members::default(),
+            seen: Versions::default(),
+            told: Versions::default(),
+            membership: 0,
+            live: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            gains: BTreeMap::new(),
+            held: BTreeSet::new(),
+            answered: Vec::new(),
+            confirmed: None,
+            began: None,
+            urgent: false,
+            behind: None,
+        }
+    }
+
+    /// Takes in what a Service claims now. `cause` are the versions of what that was decided from.
+    pub fn service(&mut self, name: &ObjectName, claim: Claim, cause: Versions, now: Duration) {
+        for address in self.addresses.set(name, claim) {
+            let known = self.causes.entry(address).or_default();
+            *known = known.max(cause);
+            self.settle(address, now);
+        }
+    }
+
+    /// How far Services, EndpointSlices and pools are taken in: up to which versions all is known, and the newest that
+    /// were told of.
+    pub fn seen(&mut self, seen: Versions, told: Versions) {
+        self.seen = self.seen.max(Versions { leases: 0, ..seen });
+        self.told = self.told.max(Versions { leases: 0, ..told });
+    }
+
+    /// Takes in a Lease, our own too, as the watch delivers it; `None` if it is gone.
+    pub fn lease(&mut self, node: &Arc<str>, member: Option<Member>, now: Duration) {
+        let version = member.as_ref().map_or(0, |member| member.version);
+        let held = |member: Option<&Member>| member.is_some_and(|member| !member.duration.is_zero());
+        if held(self.members.get(node)) != held(member.as_ref()) {
+            self.membership = self.membership.max(version);
+        }
+        self.seen.leases = self.seen.leases.max(version);
+        self.members.tell(node, member, now);
+        if *node == self.node {
+            self.confirm(version, now);
+        }
+        self.refresh(now);
+    }
+
+    /// Our Lease is about to be renewed; what [`Agent::decide`] said has been done. What it is to
+    /// tell that we have seen, and were told of.
+    pub fn renewing(&mut self, now: Duration) -> (Versions, Versions) {
+        self.began = Some(now);
+        self.urgent = false;
+        (self.seen, self.told)
+    }
+
+    /// The renewal that began then was accepted and made this version of the Lease.
+    pub fn renewed(&mut self, began: Duration, version: u64, now: Duration) {
+        self.answered.push((version, began));
+        let told = self.members.get(&self.node).map_or(0, |member| member.version);
+        self.confirm(told, now);
+        self.refresh(now);
+    }
+
+    /// The version of our Lease, if there is one.
+    pub fn own_version(&self) -> Option<u64> {
+        self.members.get(&self.node).map(|member| member.version)
+    }
+
+    /// What is announced.
+    pub fn held(&self) -> &BTreeSet<IpAddr> {
+        &self.held
+    }
+
+    /// Services on an address.
+    pub fn services(&self, address: IpAddr) -> impl Iterator<Item = &ObjectName> {
+        self.addresses.services(address)
+    }
+
+    /// What is to be done now.
+    pub fn decide(&mut self, now: Duration) -> Decision {
+        self.behind = if self.knows_all() { None } else { self.behind.or(Some(now)) };
+        let until = self.until();
+        let leave = self.began.is_some() && (self.is_deaf(now) || self.lags(now));
+        let mut decision = Decision { until, leave, ..Decision::default() };
+        if now < until && !leave {
+            let ready =
+                self.gains.iter().filter(|(_, gain)| self.settled(gain, now)).map(|(address, _)| *address);
+            decision.take = ready.collect();
+            self.gains.retain(|address, _| !decision.take.contains(address));
+            let kept = |address: &&IpAddr| {
+                self.owners.get(*address) == Some(&self.node) && !self.gains.contains_key(*address)
+            };
+            decision.give_up = self.held.iter().filter(|address| !kept(address)).copied().collect();
+            self.held.retain(|address| !decision.give_up.contains(address));
+            self.held.extend(&decision.take);
+        } else {
+            decision.give_up = std::mem::take(&mut self.held);
+        }
+        self.suspect(now);
+        decision.renew = self.renew_at(now).filter(|_| !leave);
+        decision.wake = self.wake(now);
+        decision
+    }
+
+    /// Whether no other node has told of something that our watches have not.
+    fn knows_all(&self) -> bool {
+        let known = Versions { leases: u64::MAX, ..self.seen };
+        self.members.held().all(|member| known.cover(member.told))
+    }
+
+    fn lags(&self, now: Duration) -> bool {
+        self.behind.is_some_and(|since| now >= since + self.times.behind)
+    }
+
+    /// Whether our watch has not shown a renewal that was answered long ago.
+    fn is_deaf(&self, now: Duration) -> bool {
+        self.answered.iter().any(|(_, began)| now >= *began + self.times.lease)
+    }
+
+    fn until(&self) -> Duration {
+        self.confirmed.map_or(Duration::ZERO, |began| began + self.times.tenure)
+    }
+
+    /// Our watch has shown our Lease at this version: what it told before is known.
+    fn confirm(&mut self, told: u64, now: Duration) {
+        let Some((version, began)) =
+            self.answered.iter().copied().filter(|(version, _)| *version <= told).max()
+        else {
+            return;
+        };
+        self.answered.retain(|(version, _)| *version > told);
+        let anew = self.confirmed.is_none() || now >= self.until();
+        self.confirmed = self.confirmed.max(Some(began));
+        if anew {
+            self.membership = self.membership.max(version);
+            let ours: Vec<_> = self.owned().collect();
+            for address in ours {
+                self.gain(address, now);
+            }
+        }
+    }
+
+    fn owned(&self) -> impl Iterator<Item = IpAddr> {
+        self.owners.iter().filter(|(_, owner)| **owner == self.node).map(|(address, _)| *address)
+    }
+
+    /// Finds out who lives. A node that comes or goes concerns every address.
+    fn refresh(&mut self, now: Duration) {
+        let Some(known_at) = self.confirmed else { return };
+        let live = self.members.live(known_at).chain([&self.node]).cloned().collect();
+        if live != self.live {
+            self.live = live;
+            let addresses: Vec<_> = self.addresses.iter().collect();
+            for address in addresses {
+                self.settle(address, now);
+            }
+        }
+    }
+
+    /// Finds out who owns an address.
+    fn settle(&mut self, address: IpAddr, now: Duration) {
+        let owner = self.addresses.owner(address, self.live.iter()).cloned();
+        if owner.as_ref() == self.owners.get(&address) {
+            return;
+        }
+        self.gains.remove(&address);
+        match owner {
+            Some(owner) => {
+                let ours = owner == self.node;
+                self.owners.insert(address, owner);
+                if ours {
+                    self.gain(address, now);
+                }
+            }
+            None => {
+                self.owners.remove(&address);
+                if self.addresses.services(address).next().is_none() {
+                    self.causes.remove(&address);
+                }
+            }
+        }
+        self.urgent = true;
+    }
+
+    fn gain(&mut self, address: IpAddr, now: Duration) {
+        let cause = self.causes.get(&address).copied().unwrap_or_default();
+        let needs = Versions { leases: self.membership, ..cause };
+        self.gains.insert(address, Gain { needs, since: now });
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Member> {
+        self.live.iter().filter(|node| **node != self.node).filter_map(|node| self.members.get(node))
+    }
+
+    /// How long others may go on with what they know.
+    fn patience(&self) -> Duration {
+        self.others().map(|member| member.duration).fold(self.times.lease, Duration::max) * 2
+    }
+
+    fn settled(&self, gain: &Gain, now: Duration) -> bool {
+        let told = || self.others().all(|member| member.seen.cover(gain.needs));
+        self.behind.is_none() && (now >= gain.since + self.patience() || told())
+    }
+
+    /// A Lease that should have moved by now is judged by what our watch has told when our next renewal is back.
+    fn suspect(&mut self, now: Duration) {
+        let Some(began) = self.began else { return };
+        let expired = |node: &Arc<str>| self.members.expires(node).is_some_and(|at| began < at && at <= now);
+        self.urgent |= self.live.iter().any(|node| *node != self.node && expired(node));
+    }
+
+    /// Nobody joins before it knows who else lives, or with knowledge that is older than others'.
+    fn renew_at(&self, now: Duration) -> Option<Duration> {
+        match self.began {
+            None => self.behind.is_none().then(|| self.members.judged(&self.node)),
+            // Renewals that our watch does not show would only keep others from taking over.
+            Some(_) if now >= self.until() && !self.answered.is_empty() => None,
+            Some(began) => Some(began + if self.urgent { self.times.soon } else { self.times.renew }),
+        }
+    }
+
+    fn wake(&self, now: Duration) -> Option<Duration> {
+        let tenure = (!self.held.is_empty()).then(|| self.until());
+        let gains = self.gains.values().map(|gain| gain.since + self.patience());
+        let others = self.live.iter().filter(|node| **node != self.node);
+        let expiries = others.filter_map(|node| self.members.expires(node));
+        let behind = self.behind.map(|since| since + self.times.behind);
+        let deaf = self.answered.iter().map(|(_, began)| *began + self.times.lease);
+        tenure.into_iter().chain(gains).chain(expiries).chain(behind).chain(deaf).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

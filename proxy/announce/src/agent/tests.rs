@@ -1,0 +1,193 @@
+use super::*;
+use crate::Candidates;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn agent(node: &str) -> Agent {
+    Agent::new(node.into(), Times::of(Duration::from_secs(5)))
+}
+
+fn ip() -> IpAddr {
+    "192.0.2.1".parse().unwrap()
+}
+
+fn member(version: u64, seen: u64) -> Option<Member> {
+    let seen = Versions { leases: seen, ..Versions::default() };
+    Some(Member {
+        version,
+        renewed: version.into(),
+        duration: Duration::from_secs(5),
+        seen,
+        told: Versions::default(),
+    })
+}
+
+fn claim(agent: &mut Agent) {
+    agent.service(
+        &ObjectName::new("n", "s"),
+        vec![(ip(), Candidates::Any)],
+        Versions::default(),
+        Duration::ZERO,
+    );
+}
+
+/// Two nodes, the first of which owns the address if both live.
+fn two() -> (Arc<str>, Arc<str>) {
+    let (a, b): (Arc<str>, Arc<str>) = ("node-1".into(), "node-2".into());
+    if crate::rank(&a, ip()) > crate::rank(&b, ip()) { (a, b) } else { (b, a) }
+}
+
+fn renew(agent: &mut Agent, began: Duration, version: u64, back: Duration) {
+    agent.renewing(began);
+    agent.renewed(began, version, back);
+    agent.lease(&agent.node.clone(), member(version, version), back);
+}
+
+#[test]
+fn a_node_alone_announces_once_its_watch_has_shown_its_lease() {
+    let mut agent = agent("a");
+    claim(&mut agent);
+    assert_eq!(agent.decide(Duration::ZERO).renew, Some(Duration::ZERO), "nobody to wait for");
+    agent.renewing(10 * MS);
+    agent.renewed(10 * MS, 7, 20 * MS);
+    assert_eq!(agent.decide(20 * MS).take, [].into());
+    agent.lease(&"a".into(), member(7, 0), 30 * MS);
+    let decision = agent.decide(30 * MS);
+    assert_eq!((decision.take, decision.until), ([ip()].into(), 4010 * MS));
+    assert_eq!(decision.wake, Some(4010 * MS));
+    assert_eq!(agent.decide(4010 * MS).give_up, [ip()].into(), "by the start of the renewal");
+}
+
+#[test]
+fn whoever_comes_waits_until_the_others_say_that_they_know() {
+    let (owner, other) = two();
+    let mut agent = agent(&owner);
+    claim(&mut agent);
+    agent.lease(&other, member(1, 0), Duration::ZERO);
+    assert_eq!(agent.decide(Duration::ZERO).renew, Some(5000 * MS), "is the other one dead?");
+    agent.lease(&other, member(2, 0), 100 * MS);
+    assert_eq!(agent.decide(100 * MS).renew, Some(Duration::ZERO), "it lives");
+    renew(&mut agent, 100 * MS, 3, 110 * MS);
+    assert_eq!(agent.decide(110 * MS).take, [].into());
+    agent.lease(&other, member(4, 2), 120 * MS);
+    assert_eq!(agent.decide(120 * MS).take, [].into(), "it has not seen our Lease yet");
+    agent.lease(&other, member(5, 3), 130 * MS);
+    assert_eq!(agent.decide(130 * MS).take, [ip()].into());
+}
+
+#[test]
+fn whoever_does_not_say_so_is_waited_for_as_long_as_a_lease_lasts() {
+    let (owner, other) = two();
+    let mut agent = agent(&owner);
+    claim(&mut agent);
+    for (version, at) in [(1, 0), (2, 1)] {
+        agent.lease(&other, member(version, 0), at * MS);
+    }
+    for second in 0..11 {
+        let at = second * 1000 * MS;
+        renew(&mut agent, at + 10 * MS, 10 + u64::from(second) * 2, at + 20 * MS);
+        agent.lease(&other, member(11 + u64::from(second) * 2, 0), at + 30 * MS);
+        let want: BTreeSet<_> = if second < 10 { [].into() } else { [ip()].into() };
+        assert_eq!(agent.decide(at + 30 * MS).take, want, "{second}");
+    }
+}
+
+#[test]
+fn the_heir_takes_over_when_its_own_renewal_has_shown_that_nothing_came() {
+    let (owner, heir) = two();
+    let mut agent = agent(&heir);
+    claim(&mut agent);
+    agent.lease(&owner, member(1, 0), Duration::ZERO);
+    agent.lease(&owner, member(2, 0), 1 * MS);
+    renew(&mut agent, 10 * MS, 3, 20 * MS);
+    for n in 1..4 {
+        renew(&mut agent, n * 1250 * MS, 3 + u64::from(n), n * 1250 * MS + 10 * MS);
+        assert_eq!(agent.decide(n * 1250 * MS + 10 * MS).take, [].into());
+    }
+    let late = agent.decide(5001 * MS);
+    assert_eq!((late.take, late.renew), ([].into(), Some(3850 * MS)), "asks at once");
+    renew(&mut agent, 5002 * MS, 9, 5010 * MS);
+    assert_eq!(agent.decide(5010 * MS).take, [ip()].into());
+}
+
+#[test]
+fn an_owner_gives_up_at_once_and_says_so_soon() {
+    let (owner, heir) = two();
+    let mut agent = agent(&heir);
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 20 * MS);
+    assert_eq!(agent.decide(20 * MS).take, [ip()].into());
+    agent.lease(&owner, member(4, 3), 500 * MS);
+    let decision = agent.decide(500 * MS);
+    assert_eq!((decision.give_up, decision.renew), ([ip()].into(), Some(100 * MS)));
+    assert_eq!(agent.renewing(500 * MS).0.leases, 4);
+}
+
+#[test]
+fn a_lease_given_back_hands_over_at_once() {
+    let (owner, heir) = two();
+    let mut agent = agent(&heir);
+    claim(&mut agent);
+    agent.lease(&owner, member(1, 0), Duration::ZERO);
+    agent.lease(&owner, member(2, 0), 1 * MS);
+    renew(&mut agent, 10 * MS, 3, 20 * MS);
+    agent.decide(20 * MS);
+    agent.lease(&owner, Some(Member { duration: Duration::ZERO, ..member(4, 0).unwrap() }), 30 * MS);
+    assert_eq!(agent.decide(30 * MS).take, [ip()].into());
+}
+
+#[test]
+fn after_a_lapse_everything_is_asked_for_anew() {
+    let (owner, other) = two();
+    let mut agent = agent(&owner);
+    claim(&mut agent);
+    for version in [1, 2] {
+        agent.lease(&other, member(version, 0), Duration::ZERO);
+    }
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    agent.lease(&other, member(4, 3), 20 * MS);
+    assert_eq!(agent.decide(20 * MS).take, [ip()].into());
+    renew(&mut agent, 6000 * MS, 9, 6010 * MS);
+    agent.lease(&other, member(10, 3), 6020 * MS);
+    let decision = agent.decide(6020 * MS);
+    assert_eq!((decision.take, decision.give_up), ([].into(), [ip()].into()), "others may have it");
+    agent.lease(&other, member(11, 9), 6030 * MS);
+    assert_eq!(agent.decide(6030 * MS).take, [ip()].into());
+}
+
+#[test]
+fn a_node_that_is_behind_takes_nothing_and_then_leaves() {
+    let (owner, other) = two();
+    let mut agent = agent(&owner);
+    claim(&mut agent);
+    let ahead = |version, services| {
+        let told = Versions { services, ..Versions::default() };
+        Some(Member { told, ..member(version, u64::MAX).unwrap() })
+    };
+    for version in [1, 2] {
+        agent.lease(&other, ahead(version, 0), Duration::ZERO);
+    }
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    agent.lease(&other, ahead(4, 7), 20 * MS);
+    assert_eq!(agent.decide(20 * MS).take, [].into(), "what is it that we do not know?");
+    agent.seen(Versions { services: 7, ..Versions::default() }, Versions::default());
+    assert_eq!(agent.decide(30 * MS).take, [ip()].into());
+    agent.lease(&other, ahead(5, 8), 100 * MS);
+    let decision = agent.decide(100 * MS);
+    assert_eq!((decision.give_up, decision.wake), ([].into(), Some(1100 * MS)));
+    let decision = agent.decide(1100 * MS);
+    assert_eq!((decision.give_up, decision.leave, decision.renew), ([ip()].into(), true, None));
+}
+
+#[test]
+fn a_node_whose_watch_stands_still_leaves() {
+    let mut agent = agent("a");
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    agent.renewing(1250 * MS);
+    agent.renewed(1250 * MS, 4, 1260 * MS);
+    let decision = agent.decide(4000 * MS);
+    assert_eq!((decision.give_up, decision.renew, decision.leave), ([ip()].into(), None, false));
+    assert!(agent.decide(6250 * MS).leave);
+}

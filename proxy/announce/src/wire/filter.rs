@@ -1,0 +1,146 @@
+//! Socket filters (classic BPF) that let through only questions for certain addresses, so that a busy link wakes
+//! nobody. They are there to save work: whatever comes through is looked at again.
+
+use std::net::IpAddr;
+
+use portolan_core::IpFamily;
+
+/// An instruction: code, where to go on if a comparison holds and if not, operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if a comparison holds.
+    pub then: u8,
+    /// Instructions to skip otherwise.
+    pub otherwise: u8,
+    /// Operand.
+    pub operand: u32,
+}
+
+/// Loads of 1, 2 and 4 octets at a place of the frame; a frame that is shorter does not pass.
+const OCTET: u16 = 0x30;
+const HALF: u16 = 0x28;
+const WORD: u16 = 0x20;
+const EQUALS: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// With more addresses, every question passes: the kernel takes 4,096 instructions.
+const MOST: usize = 1500;
+
+/// A filter for questions of a family for one of these addresses; those of the other family are not looked at. IPv6
+/// addresses are told apart by their last four octets.
+pub fn program(family: IpFamily, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Instruction> {
+    let (mut program, target) = match family {
+        // The operation is a request.
+        IpFamily::V4 => (only(HALF, 20, 1), 38),
+        // ICMPv6, neighbor solicitation.
+        IpFamily::V6 => ([only(OCTET, 20, 58), only(OCTET, 54, 135)].concat(), 74),
+    };
+    let mut words: Vec<u32> =
+        addresses.into_iter().filter(|address| IpFamily::of(*address) == family).map(last_word).collect();
+    words.sort_unstable();
+    words.dedup();
+    let all = words.len() > MOST;
+    if !all {
+        program.push(instruction(WORD, target));
+        for word in words {
+            program.push(Instruction { otherwise: 1, ..instruction(EQUALS, word) });
+            program.push(instruction(RETURN, u32::MAX));
+        }
+    }
+    program.push(instruction(RETURN, if all { u32::MAX } else { 0 }));
+    program
+}
+
+fn instruction(code: u16, operand: u32) -> Instruction {
+    Instruction { code, then: 0, otherwise: 0, operand }
+}
+
+/// Drops frames that have another value at a place.
+fn only(load: u16, at: u32, value: u32) -> Vec<Instruction> {
+    vec![instruction(load, at), Instruction { then: 1, ..instruction(EQUALS, value) }, instruction(RETURN, 0)]
+}
+
+fn last_word(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let [.., high, low] = address.segments();
+            u32::from(high) << 16 | u32::from(low)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::{arp, ndp};
+    use super::*;
+
+    /// What the kernel does with a program, for the instructions that there are.
+    fn passes(program: &[Instruction], frame: &[u8]) -> bool {
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let Instruction { code, then, otherwise, operand } = program[at];
+            at += 1;
+            let size = match code {
+                RETURN => return operand != 0,
+                EQUALS => {
+                    at += usize::from(if accumulator == operand { then } else { otherwise });
+                    continue;
+                }
+                OCTET => 1,
+                HALF => 2,
+                WORD => 4,
+                other => panic!("unknown code {other:#x}"),
+            };
+            let place = operand as usize;
+            let Some(bytes) = frame.get(place..place + size) else { return false };
+            accumulator = bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        }
+    }
+
+    fn v4(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 0, 2, last)
+    }
+
+    #[test]
+    fn only_requests_for_our_addresses_pass() {
+        let frames = |last| arp::announcements(v4(last), [2, 0, 0, 0, 0, 1]);
+        let both: [IpAddr; 3] = [v4(1).into(), v4(2).into(), "2001:db8::1".parse().unwrap()];
+        let program = program(IpFamily::V4, both);
+        for (frame, want) in
+            [(frames(1)[0], true), (frames(2)[0], true), (frames(3)[0], false), (frames(1)[1], false)]
+        {
+            assert_eq!(passes(&program, &frame), want);
+        }
+        assert!(!passes(&program, &frames(1)[0][..40]), "too short");
+        assert!(!passes(&super::program(IpFamily::V4, []), &frames(1)[0]));
+    }
+
+    #[test]
+    fn only_solicitations_for_our_addresses_pass() {
+        let program = program(IpFamily::V6, ["2001:db8::1:2".parse().unwrap()]);
+        let frame = |target: &str| {
+            let mut frame =
+                ndp::announcement(target.parse().unwrap(), [2, 0, 0, 0, 0, 1], "fe80::1".parse().unwrap());
+            frame[54] = 135;
+            frame
+        };
+        assert!(passes(&program, &frame("2001:db8::1:2")));
+        assert!(!passes(&program, &frame("2001:db8::1:3")));
+        let advertisement =
+            ndp::announcement("2001:db8::1:2".parse().unwrap(), [2; 6], "fe80::1".parse().unwrap());
+        assert!(!passes(&program, &advertisement));
+    }
+
+    #[test]
+    fn a_great_many_addresses_are_not_told_apart() {
+        let many = (0..2000u32).map(|n| IpAddr::from(Ipv4Addr::from(n)));
+        let program = program(IpFamily::V4, many);
+        assert!(program.len() < 4096);
+        assert!(passes(&program, &arp::announcements(v4(3), [2, 0, 0, 0, 0, 1])[0]));
+    }
+}

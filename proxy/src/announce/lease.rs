@@ -1,0 +1,83 @@
+//! This node's Lease: the only object that the proxy writes, but for Events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use jiff::Timestamp;
+use kube::Client;
+use portolan_announce::{Member, Versions};
+use serde_json::{Value, json};
+
+/// Label of the Leases of nodes that announce, and its value.
+pub(super) const LABEL: (&str, &str) = ("portolan.dev/announcer", "layer2");
+
+/// Where the Lease is and what it says but for times.
+#[derive(Clone)]
+pub(super) struct OwnLease {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) node: Arc<str>,
+    /// Uid of the Node object: who deletes that has the Lease deleted too.
+    pub(super) node_uid: Arc<str>,
+    pub(super) duration: Duration,
+}
+
+impl OwnLease {
+    /// Writes that the node lives, what it has seen and was told of, over the version that is there (`None` = none is). The new
+    /// version.
+    pub(super) async fn renew(
+        self,
+        over: Option<u64>,
+        report: (Versions, Versions),
+    ) -> Result<u64, kube::Error> {
+        self.write(over, report, true).await
+    }
+
+    /// Writes that nobody holds the Lease any more.
+    pub(super) async fn give_back(self, over: u64) -> Result<u64, kube::Error> {
+        self.write(Some(over), Default::default(), false).await
+    }
+
+    async fn write(
+        &self,
+        over: Option<u64>,
+        report: (Versions, Versions),
+        held: bool,
+    ) -> Result<u64, kube::Error> {
+        let answer: Value = self.client.request(self.request(over, report, held)).await?;
+        let version = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        Ok(version.and_then(|version| version.parse().ok()).unwrap_or(0))
+    }
+
+    fn request(&self, over: Option<u64>, report: (Versions, Versions), held: bool) -> Request<Vec<u8>> {
+        let name = format!("{}{}", Member::PREFIX, self.node);
+        let mut metadata = json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": {LABEL.0: LABEL.1},
+            "annotations": {Member::SEEN: report.0.to_string(), Member::TOLD: report.1.to_string()},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": *self.node, "uid": *self.node_uid}],
+        });
+        if let Some(version) = over {
+            metadata["resourceVersion"] = json!(version.to_string());
+        }
+        let body = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": if held { &*self.node } else { "" },
+                "leaseDurationSeconds": self.duration.as_secs(),
+                "renewTime": format!("{:.6}", Timestamp::now()),
+            },
+        });
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
+        let request = match over {
+            Some(_) => Request::patch(format!("{path}/{name}"))
+                .header(http::header::CONTENT_TYPE, "application/merge-patch+json"),
+            None => Request::post(path).header(http::header::CONTENT_TYPE, "application/json"),
+        };
+        request.body(body.to_string().into_bytes()).expect("names of nodes and namespaces are valid in URIs")
+    }
+}

@@ -1,0 +1,305 @@
+//! From joining to leaving: feeds the agent, does what it decides, and keeps the Lease.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use portolan_announce::{Agent, Decision, Member, Times, Versions, claim};
+use portolan_core::{ChangeSet, Kind, ObjectName, State};
+use portolan_runtime::{Changes, EventType, Reference, explain};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::lease::OwnLease;
+use super::responder::Responder;
+use super::{Context, clock, pools};
+
+/// How often the interfaces are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A renewal under way; its outcome is the version of the Lease that it made, or why there is none.
+type Renewal = Pin<Box<dyn Future<Output = (Duration, Result<u64, String>)> + Send>>;
+
+/// One node's announcement.
+pub(super) struct Session<'a> {
+    context: &'a Context,
+    times: Times,
+    agent: Agent,
+    responder: Responder,
+    lease: OwnLease,
+    /// The version of our Lease that the last answer named, until a request that relies on it fails.
+    answered: Option<u64>,
+    failing: bool,
+    nowhere: BTreeSet<IpAddr>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let times = Times::of(context.settings.lease_duration);
+        let node = context.store.read().nodes.get(&ObjectName::cluster_scoped(context.node.clone())).cloned();
+        let lease = OwnLease {
+            client: context.client.clone(),
+            namespace: context.settings.namespace.clone(),
+            node: context.node.clone(),
+            node_uid: node.map(|node| node.meta.uid.clone()).unwrap_or_default(),
+            duration: times.lease,
+        };
+        Self {
+            context,
+            times,
+            agent: Agent::new(context.node.clone(), times),
+            responder: Responder::new(context.metrics.clone()),
+            lease,
+            answered: None,
+            failing: false,
+            nowhere: BTreeSet::new(),
+        }
+    }
+
+    /// Announces until it is to end, then falls silent and gives the Lease back, so that others take over at once.
+    pub(super) async fn run(mut self, ended: &CancellationToken) {
+        let mut changes = self.context.store.subscribe();
+        self.take_in_all();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewal: Option<Renewal> = None;
+        while !ended.is_cancelled() {
+            let now = clock::now();
+            let decision = self.agent.decide(now);
+            self.carry_out(&decision);
+            if decision.leave {
+                tracing::warn!("what the API server tells this node is too old: its Lease is given back");
+                break;
+            }
+            if renewal.is_none() && decision.renew.is_some_and(|at| at <= now) {
+                renewal = Some(self.renewal(now));
+            }
+            let due = decision.renew.filter(|_| renewal.is_none());
+            let wake = decision.wake.into_iter().chain(due).min();
+            let outcome = async {
+                match &mut renewal {
+                    Some(renewal) => renewal.await,
+                    None => pending().await,
+                }
+            };
+            let alarm = async {
+                match wake {
+                    Some(at) => sleep_until(Instant::now() + at.saturating_sub(clock::now())).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended.cancelled() => {}
+                first = changes.next() => self.take_in(first, &mut changes),
+                (began, outcome) = outcome => {
+                    renewal = None;
+                    self.renewed(began, outcome);
+                }
+                () = alarm => {}
+                _ = look.tick() => self.look(),
+            }
+        }
+        self.leave(renewal).await;
+    }
+
+    fn take_in_all(&mut self) {
+        let now = clock::now();
+        let state = self.context.store.read();
+        for (node, member) in state.leases.iter().filter_map(|lease| Member::of(lease)) {
+            if node != self.context.node {
+                self.agent.lease(&node, Some(member), now);
+            }
+        }
+        self.take_in_own(&state, now);
+        // Once: which Services are load balancers is not known before.
+        let services: Vec<_> = state.services.names().collect();
+        take_in_services(&mut self.agent, &state, &services.into_iter().collect(), &BTreeSet::new(), now);
+    }
+
+    fn take_in(&mut self, mut set: ChangeSet, changes: &mut Changes) {
+        let state = self.context.store.read();
+        // What the State holds and what changed have to be of the same moment: nobody may be told that we have seen
+        // what we have not looked at.
+        set.merge(&changes.take());
+        let now = clock::now();
+        let mut touched = set.touched_services();
+        if !set.load_balancer_pools.is_empty() {
+            // A pool may have the address of any Service.
+            touched.extend(state.services.names());
+        }
+        let gone = set.slices.iter().filter(|(_, edit)| edit.new.is_none());
+        let lost = gone.filter_map(|(_, edit)| edit.old.as_ref()?.service()).collect();
+        take_in_services(&mut self.agent, &state, &touched, &lost, now);
+        for (_, edit) in set.leases.iter() {
+            let Some((node, member)) =
+                edit.new.as_ref().or(edit.old.as_ref()).and_then(|lease| Member::of(lease))
+            else {
+                continue;
+            };
+            if node != self.context.node {
+                self.agent.lease(&node, edit.new.is_some().then_some(member), now);
+            }
+        }
+        self.take_in_own(&state, now);
+    }
+
+    /// Our own Lease comes last, and not from the midst of a list: it tells that the others are known.
+    fn take_in_own(&mut self, state: &State, now: Duration) {
+        if !state.leases.listing() {
+            let name = format!("{}{}", Member::PREFIX, self.context.node);
+            let lease = state.leases.find(&self.context.settings.namespace, &name);
+            let member = lease.and_then(|lease| Member::of(lease)).map(|(_, member)| member);
+            self.agent.lease(&self.context.node, member, now);
+        }
+    }
+
+    /// Does what was decided: silence first.
+    fn carry_out(&mut self, decision: &Decision) {
+        self.responder.set_until(decision.until);
+        if !decision.give_up.is_empty() {
+            self.responder.give_up(&decision.give_up);
+            tracing::info!(addresses = ?decision.give_up, "no longer announced from this node");
+        }
+        if !decision.take.is_empty() {
+            let state = self.context.store.read();
+            let take =
+                decision.take.iter().map(|address| (*address, pools::interfaces(&state, *address))).collect();
+            drop(state);
+            self.responder.take(take);
+            tracing::info!(addresses = ?decision.take, "announced from this node");
+            self.context.metrics.takeovers.inc_by(decision.take.len() as u64);
+            self.tell_services(&decision.take);
+            self.warn_of_nowhere();
+        }
+        self.context.metrics.announced.set(i64::try_from(self.agent.held().len()).unwrap_or(i64::MAX));
+    }
+
+    /// Reason and text are MetalLB's.
+    fn tell_services(&self, addresses: &BTreeSet<IpAddr>) {
+        let Some(recorder) = &self.context.recorder else { return };
+        let state = self.context.store.read();
+        for name in addresses.iter().flat_map(|address| self.agent.services(*address)) {
+            if let Some(service) = state.services.get(name) {
+                let reference = Reference::of(Kind::Service, name.clone(), service.meta.uid.clone());
+                let text = format!("announcing from node \"{}\" with protocol \"layer2\"", self.context.node);
+                recorder.record(&reference, EventType::Normal, "nodeAssigned", "Announce", &text);
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        {
+            // Watches come further without a change, too.
+            let state = self.context.store.read();
+            let (seen, told) = versions(&state);
+            self.agent.seen(seen, told);
+            self.take_in_own(&state, clock::now());
+        }
+        self.responder.look();
+        self.warn_of_nowhere();
+    }
+
+    fn warn_of_nowhere(&mut self) {
+        let nowhere: BTreeSet<_> = self.responder.nowhere().collect();
+        for address in nowhere.difference(&self.nowhere) {
+            tracing::warn!(%address, "no interface of this node is in the network of an address that it owns");
+        }
+        self.nowhere = nowhere;
+    }
+
+    fn renewal(&mut self, now: Duration) -> Renewal {
+        let report = self.agent.renewing(now);
+        let over = self.answered.max(self.agent.own_version());
+        let renewal = self.lease.clone().renew(over, report);
+        // As long as the next one is not due: a request that takes longer may be lost.
+        let patience = self.times.renew;
+        Box::pin(async move {
+            let outcome = match timeout(patience, renewal).await {
+                Ok(outcome) => outcome.map_err(|error| explain(&error)),
+                Err(_) => Err("the API server does not answer".to_owned()),
+            };
+            (now, outcome)
+        })
+    }
+
+    fn renewed(&mut self, began: Duration, outcome: Result<u64, String>) {
+        match outcome {
+            Ok(version) => {
+                self.answered = Some(version);
+                self.agent.renewed(began, version, clock::now());
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("this node's Lease is renewed again");
+                }
+            }
+            Err(error) => {
+                // What is there now, the watch tells.
+                self.answered = None;
+                self.context.metrics.renewals_failed.inc();
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(error, "this node's Lease is not renewed");
+                }
+            }
+        }
+    }
+
+    async fn leave(mut self, renewal: Option<Renewal>) {
+        self.responder.give_up(&self.agent.held().clone());
+        self.context.metrics.announced.set(0);
+        // Whatever it comes to, the next version is known then.
+        if let Some(renewal) = renewal {
+            let (began, outcome) = renewal.await;
+            self.renewed(began, outcome);
+        }
+        let Some(version) = self.answered.max(self.agent.own_version()) else { return };
+        match timeout(self.times.renew, self.lease.give_back(version)).await {
+            Ok(Ok(_)) => tracing::info!("this node's Lease is given back"),
+            Ok(Err(error)) => tracing::warn!(error = explain(&error), "this node's Lease is not given back"),
+            Err(_) => tracing::warn!("this node's Lease is not given back: the API server does not answer"),
+        }
+    }
+}
+
+/// Takes in Services; `lost` are those that a slice of went.
+fn take_in_services(
+    agent: &mut Agent,
+    state: &State,
+    services: &BTreeSet<ObjectName>,
+    lost: &BTreeSet<ObjectName>,
+    now: Duration,
+) {
+    let (seen, told) = versions(state);
+    for name in services {
+        let service = state.services.get(name);
+        // Most Services are no load balancers, and cost nothing here.
+        let balanced = service.filter(|service| !service.load_balancer_ips.is_empty());
+        let slices: Vec<_> =
+            balanced.into_iter().flat_map(|_| state.slices_of(name)).map(|slice| &**slice).collect();
+        let ours = |address| pools::announced(state, address);
+        let claim = balanced.map(|service| claim(service, &slices, ours));
+        let newest = slices.iter().map(|slice| slice.meta.resource_version).max().unwrap_or(0);
+        // What was told, since others come to that too.
+        let cause = Versions {
+            services: service.map_or(told.services, |service| service.meta.resource_version),
+            slices: if lost.contains(name) { told.slices } else { newest },
+            ..told
+        };
+        agent.service(name, claim.unwrap_or_default(), cause, now);
+    }
+    agent.seen(seen, told);
+}
+
+/// Up to where the State knows all, and the newest that its watches told of.
+fn versions(state: &State) -> (Versions, Versions) {
+    let State { services, slices, load_balancer_pools: pools, .. } = state;
+    (
+        Versions {
+            leases: 0,
+            services: services.version(),
+            slices: slices.version(),
+            pools: pools.version(),
+        },
+        Versions { leases: 0, services: services.told(), slices: slices.told(), pools: pools.told() },
+    )
+}

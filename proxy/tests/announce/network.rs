@@ -1,0 +1,217 @@
+//! A link with a client and nodes on it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
+use portolan_core::{EndpointSlice, Event, LoadBalancerPool, Node as NodeObject, Service};
+use portolan_proxy::announce::{self, Announcement, Context, Metrics};
+use portolan_runtime::Store;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio_util::sync::CancellationToken;
+
+use crate::host::Host;
+use crate::leases::Leases;
+
+/// Addresses of the Service.
+pub(crate) const VIPS: [&str; 2] = ["192.0.2.100", "2001:db8::100"];
+
+/// Hosts on a bridge.
+pub(crate) struct Network {
+    _bridge: Host,
+    client: Host,
+    nodes: BTreeMap<String, Host>,
+}
+
+impl Network {
+    /// A client and two nodes; the nodes' hardware addresses end in their numbers.
+    pub(crate) fn new() -> Self {
+        let bridge = Host::new("bridge");
+        bridge.ip("link add br0 type bridge mcast_snooping 1");
+        bridge.ip("link set br0 up");
+        let attach = |role: &str, number: u8| {
+            let host = Host::new(role);
+            let mac = format!("02:00:00:00:00:{number:02x}");
+            bridge
+                .ip(&format!("link add {role} type veth peer name eth0 address {mac} netns {}", host.name()));
+            bridge.ip(&format!("link set {role} master br0 up"));
+            host.ip(&format!("address add 192.0.2.{number}/24 dev eth0"));
+            host.ip(&format!("address add 2001:db8::{number}/64 dev eth0 nodad"));
+            host.ip("link set eth0 up");
+            host
+        };
+        let client = attach("client", 9);
+        let nodes =
+            [1, 2].map(|number| (format!("node-{number}"), attach(&format!("node-{number}"), number)));
+        Self { client, nodes: nodes.into(), _bridge: bridge }
+    }
+
+    /// The hardware address that the client's kernel finds for an address, if it finds one at once.
+    pub(crate) fn neighbour(&self, address: IpAddr) -> Option<String> {
+        let _ = std::process::Command::new("ip")
+            .args(["-n", self.client.name(), "neigh", "flush", "to", &address.to_string()])
+            .output();
+        self.client.enter(|| {
+            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            let _ = socket.send_to(b"?", (address, 9));
+        });
+        for _ in 0..10 {
+            let shown = self.client.ip(&format!("neigh show to {address}"));
+            if let Some((_, rest)) = shown.split_once("lladdr ") {
+                return rest.split_whitespace().next().map(str::to_owned);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// Whose hardware address it is.
+    pub(crate) fn node_of(&self, mac: &str) -> Option<String> {
+        mac.strip_prefix("02:00:00:00:00:0").map(|number| format!("node-{number}"))
+    }
+
+    /// Asks for the IPv4 address without end, and notes who answers.
+    pub(crate) fn listen(&self) -> Listener {
+        let (answers, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (noted, ended, handle) = (answers.clone(), over.clone(), self.client.handle());
+        let thread = std::thread::spawn(move || {
+            setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
+            let arp = Protocol::from(i32::from(0x0806u16.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).unwrap();
+            let interfaces =
+                nix::ifaddrs::getifaddrs().unwrap().filter(|interface| interface.interface_name == "eth0");
+            let link =
+                interfaces.filter_map(|interface| interface.address?.as_link_addr().copied()).next().unwrap();
+            nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &link).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+            let question = b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x09\x08\x06\0\x01\x08\0\x06\x04\0\x01\
+                             \x02\0\0\0\0\x09\xc0\0\x02\x09\0\0\0\0\0\0\xc0\0\x02\x64";
+            while !ended.load(Ordering::Relaxed) {
+                socket.send(question).unwrap();
+                let mut frame = [0; 128];
+                while let Ok(length) = std::io::Read::read(&mut (&socket), &mut frame) {
+                    let answered = length >= 42 && frame[21] == 2 && frame[28..32] == [192, 0, 2, 100];
+                    if answered && frame[..6] == [2, 0, 0, 0, 0, 9] {
+                        noted.lock().unwrap().push(frame[27]);
+                    }
+                }
+            }
+        });
+        Listener { answers, over, thread }
+    }
+}
+
+/// Who answered the client's questions.
+pub(crate) struct Listener {
+    answers: Arc<Mutex<Vec<u8>>>,
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Waits until its last answer came from that node: on a busy machine it asks seldom.
+    pub(crate) fn hear(&self, node: u8, patience: Duration) {
+        let began = Instant::now();
+        while self.answers.lock().unwrap().last() != Some(&node) {
+            assert!(began.elapsed() < patience, "no answer from node {node}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The nodes that answered, by number, each as often as it came after another: two that answer at a time would
+    /// stand there in turns.
+    pub(crate) fn turns(self) -> Vec<u8> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        let mut turns = self.answers.lock().unwrap().clone();
+        turns.dedup();
+        turns
+    }
+}
+
+/// A node that announces.
+pub(crate) struct Node {
+    name: String,
+    ended: CancellationToken,
+    killed: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl Node {
+    pub(crate) fn start(network: &Network, leases: &Leases, name: &str, lease_duration: Duration) -> Self {
+        let (ended, killed) = (CancellationToken::new(), CancellationToken::new());
+        let (end, kill, handle) = (ended.clone(), killed.clone(), network.nodes[name].handle());
+        let (leases, node) = (leases.clone(), name.to_owned());
+        let thread = std::thread::spawn(move || {
+            setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
+            // On this thread alone, so that all sockets are in the namespace.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let store = store(&node);
+                let context = Context {
+                    client: leases.connect(&node, &store),
+                    node: node.as_str().into(),
+                    settings: Announcement { namespace: "n".to_owned(), lease_duration },
+                    store,
+                    recorder: None,
+                    metrics: Metrics::default(),
+                };
+                tokio::select! {
+                    () = announce::announce(&context, &end) => {}
+                    () = kill.cancelled() => {}
+                }
+            });
+        });
+        Self { name: name.to_owned(), ended, killed, thread }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ends it without a word to anybody.
+    pub(crate) fn kill(self) {
+        self.killed.cancel();
+        self.thread.join().unwrap();
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn stop(self) {
+        self.ended.cancel();
+        self.thread.join().unwrap();
+    }
+}
+
+/// A Service with an address of each family, and a pool.
+fn store(node: &str) -> Store {
+    let store = Store::for_readers();
+    let object: NodeObject =
+        serde_json::from_str(&format!(r#"{{"metadata": {{"name": "{node}", "uid": "u"}}}}"#)).unwrap();
+    store.apply([Event::ListBegins, Event::Applied(object), Event::ListEnds]);
+    let pool: LoadBalancerPool = serde_json::from_str(
+        r#"{"metadata": {"name": "p"}, "spec": {"addresses": ["192.0.2.100-192.0.2.110", "2001:db8::100"]}}"#,
+    )
+    .unwrap();
+    store.apply([Event::ListBegins, Event::Applied(pool), Event::ListEnds]);
+    let service: Service = serde_json::from_str(
+        r#"{"metadata": {"namespace": "n", "name": "s", "uid": "u"},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.1", "fd00::a"], "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.100"}, {"ip": "2001:db8::100"}, {"ip": "192.0.2.99"}]}}}"#,
+    )
+    .unwrap();
+    store.apply([Event::ListBegins, Event::Applied(service), Event::ListEnds]);
+    let slices = [("IPv4", "10.1.0.1"), ("IPv6", "fd00:1::1")].map(|(family, address)| -> Event<EndpointSlice> {
+        let text = format!(
+            r#"{{"metadata": {{"namespace": "n", "name": "s-{family}", "labels": {{"kubernetes.io/service-name": "s"}}}},
+                "addressType": "{family}", "endpoints": [{{"addresses": ["{address}"]}}]}}"#
+        );
+        Event::Applied(serde_json::from_str(&text).unwrap())
+    });
+    store.apply([Event::ListBegins].into_iter().chain(slices).chain([Event::ListEnds]));
+    store
+}
