@@ -12,6 +12,7 @@ mod docs;
 mod encodings;
 mod environment;
 mod install;
+mod layer2;
 mod load_balancers;
 mod nodes;
 mod outage;
@@ -162,6 +163,7 @@ const DUAL: &[Case] = &[
     ("a ClusterIP reaches all three pods by name and from the node", traffic::cluster_ip),
     ("ClusterIP and NodePort over IPv6", traffic::ipv6),
     ("a NodePort on the other node, and on one without a local pod", traffic::node_port),
+    ("load balancers are found by ARP and NDP from outside", layer2::from_outside),
 ];
 
 const MIGRATE: &[Case] = &[("the commands of docs/migrate.md, there and back", docs::migrate)];
