@@ -30,6 +30,9 @@ pub struct Meta {
     pub deletion_timestamp: Option<Timestamp>,
     /// Owners.
     pub owner_references: Vec<OwnerReference>,
+    /// Whether clients have set more than is kept here (finalizers, `generateName`, text that is not UTF-8): the object
+    /// can then be patched, but not replaced.
+    pub more: bool,
 }
 
 impl Meta {
@@ -57,6 +60,11 @@ impl Meta {
         for owner in &mut self.owner_references {
             pool.texts([&mut owner.api_version, &mut owner.kind, &mut owner.name, &mut owner.uid]);
         }
+    }
+
+    /// The version as the API writes it; `""` = none.
+    pub fn version(&self) -> String {
+        if self.resource_version == 0 { String::new() } else { self.resource_version.to_string() }
     }
 
     /// Value of a label.
@@ -88,6 +96,9 @@ pub struct OwnerReference {
 pub(crate) struct Wire {
     #[prost(string, tag = "1")]
     name: String,
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "or_default")]
+    generate_name: String,
     #[prost(string, tag = "3")]
     namespace: String,
     #[prost(string, tag = "5")]
@@ -140,12 +151,25 @@ pub(crate) struct WireOwner {
     block_owner_deletion: Option<bool>,
 }
 
-/// Without what only the API server sets.
+impl Wire {
+    /// See [`Meta::more`].
+    fn has_more(&self) -> bool {
+        let owners = self.owner_references.iter().flat_map(|owner| [&owner.kind, &owner.name, &owner.uid]);
+        let mut texts = self.annotations.values().chain(owners);
+        !self.finalizers.is_empty()
+            || !self.generate_name.is_empty()
+            || texts.any(|text| std::str::from_utf8(text).is_err())
+    }
+}
+
+/// With uid and version, if there are any: what replaces an object says which one it is based on.
 impl From<&Meta> for Wire {
     fn from(meta: &Meta) -> Self {
         Self {
             name: meta.name.as_ref().into(),
             namespace: meta.namespace.as_ref().into(),
+            uid: meta.uid.as_ref().into(),
+            resource_version: meta.version(),
             labels: meta
                 .labels
                 .iter()
@@ -165,6 +189,7 @@ impl From<&Meta> for Wire {
 impl From<Wire> for Meta {
     fn from(wire: Wire) -> Self {
         Self {
+            more: wire.has_more(),
             namespace: wire.namespace.into(),
             name: wire.name.into(),
             uid: wire.uid.into(),
@@ -273,5 +298,16 @@ mod tests {
         let wire = Wire::decode(&b"\x0a\x01a\x62\x08\x0a\x01k\x12\x03a\xffb"[..]).unwrap();
         let meta = Meta::from(wire);
         assert_eq!((&*meta.name, meta.annotations.get("k").map(AsRef::as_ref)), ("a", Some("a\u{fffd}b")));
+        assert!(meta.more, "it cannot be written back");
+    }
+
+    #[test]
+    fn what_is_not_kept_is_known_to_be_there() {
+        let more = |text: &str| Meta::from(serde_json::from_str::<Wire>(text).unwrap()).more;
+        assert!(!more(
+            r#"{"name": "a", "labels": {"k": "v"}, "annotations": {"k": "v"}, "finalizers": null}"#
+        ));
+        assert!(more(r#"{"name": "a", "generateName": "a-"}"#));
+        assert!(more(r#"{"name": "a", "finalizers": ["example.com/waits"]}"#));
     }
 }

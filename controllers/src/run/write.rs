@@ -118,18 +118,22 @@ impl Writer {
         let kind = C::Object::KIND;
         let name = write.name();
         let collection = collection(kind, &name.namespace);
+        let stored = C::Object::table(&self.store.read()).get(name).cloned();
+        let whole = write.whole(stored.as_deref().map(Watched::meta));
         let (method, uri, json) = match write {
             Write::Create { .. } => (Method::POST, format!("{collection}?{MANAGER}"), JSON),
-            Write::Update { .. } => (
-                Method::PATCH,
-                format!("{collection}/{}?{MANAGER}", name.name),
-                "application/merge-patch+json",
-            ),
+            Write::Update { .. } => {
+                let (method, json) = match whole {
+                    Some(_) => (Method::PUT, JSON),
+                    None => (Method::PATCH, "application/merge-patch+json"),
+                };
+                (method, format!("{collection}/{}?{MANAGER}", name.name), json)
+            }
             Write::Delete { .. } => (Method::DELETE, format!("{collection}/{}", name.name), JSON),
         };
-        let protobuf = self.protobuf.yes().then(|| write.protobuf()).flatten();
-        let (content_type, body) = match protobuf {
-            Some(protobuf) => (Encoding::Protobuf.media_type(), protobuf),
+        let (content_type, body) = match whole {
+            Some(whole) if self.protobuf.yes() => (Encoding::Protobuf.media_type(), whole.protobuf()),
+            Some(whole) => (json, whole.json()),
             None => (json, write.body()),
         };
         let sent = self.moment::<C::Object>();

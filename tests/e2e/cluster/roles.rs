@@ -45,6 +45,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 pub(crate) fn least(cluster: &Cluster) -> Result<()> {
     anew(cluster)?;
     orphan(cluster)?;
+    patched(cluster)?;
     let granted = granted(cluster)?;
     ensure!(granted.len() >= 3, "roles of three parts, not of {:?}", granted.keys());
     let (used, refused) = requests(cluster)?;
@@ -100,6 +101,33 @@ fn orphan(cluster: &Cluster) -> Result<()> {
         ensure!(held.is_empty(), "Endpoints left-behind are still there");
         Ok(())
     })
+}
+
+/// Objects with a finalizer of somebody else are patched and not replaced, and keep it.
+fn patched(cluster: &Cluster) -> Result<()> {
+    let service = ["-n", "e2e", "-l", "kubernetes.io/service-name=my-svc"];
+    let slices = cluster.get(&[&["endpointslices"], &service[..]].concat())?;
+    let slice = slices["items"][0]["metadata"]["name"].as_str().context("my-svc has no slice")?.to_owned();
+    let objects = [("endpoints", "my-svc"), ("endpointslice", slice.as_str())];
+    let set = |finalizers: &str| -> Result<()> {
+        let patch = format!(r#"{{"metadata": {{"finalizers": {finalizers}}}}}"#);
+        for (kind, name) in objects {
+            cluster.kubectl(&["patch", kind, "-n", "e2e", name, "--type=merge", "-p", &patch])?;
+        }
+        Ok(())
+    };
+    set(r#"["example.com/kept"]"#)?;
+    cluster.kubectl(&["label", "service", "-n", "e2e", "my-svc", "patched=yes"])?;
+    wait_until(Duration::from_secs(30), || {
+        for (kind, name) in objects {
+            let metadata = cluster.get(&[kind, "-n", "e2e", name])?["metadata"].take();
+            ensure!(metadata["labels"]["patched"] == "yes", "{kind} {name} lacks the Service's label");
+            ensure!(metadata["finalizers"][0] == "example.com/kept", "{kind} {name} has lost its finalizer");
+        }
+        Ok(())
+    })?;
+    set("null")?;
+    cluster.kubectl(&["label", "service", "-n", "e2e", "my-svc", "patched-"]).map(|_| ())
 }
 
 /// From the API: what the bindings of the release give to its service accounts.

@@ -102,6 +102,19 @@ async fn what_was_written_is_in_the_state_at_once() {
     carry_out(&writer, &update()).await.unwrap();
     assert_eq!(held(&writer), Some(9));
     let (line, body) = requests.lock().unwrap()[0].clone();
+    assert_eq!(line, "PUT /api/v1/namespaces/shop/endpoints/web?fieldManager=portolan-controllers");
+    let metadata = r#"{"namespace":"shop","name":"web","uid":"e","resourceVersion":"5"}"#;
+    assert_eq!(
+        body,
+        format!(r#"{{"apiVersion":"v1","kind":"Endpoints","metadata":{metadata},"subsets":[]}}"#)
+    );
+
+    // A finalizer of somebody is not known, only that there is one.
+    let (writer, requests) = server(|_| answer(200, &stored(9)));
+    let waits = stored(5).replace(r#""uid""#, r#""finalizers": ["example.com/waits"], "uid""#);
+    writer.store.apply([Event::Applied(serde_json::from_str::<Endpoints>(&waits).unwrap())]);
+    carry_out(&writer, &update()).await.unwrap();
+    let (line, body) = requests.lock().unwrap()[0].clone();
     assert_eq!(line, "PATCH /api/v1/namespaces/shop/endpoints/web?fieldManager=portolan-controllers");
     assert_eq!(body, r#"{"metadata":{"resourceVersion":"5"},"subsets":[]}"#);
 }
