@@ -182,8 +182,8 @@ fn services(state: &State) -> Services {
 /// The ServiceCIDRs with a range.
 fn cidrs(state: &State, range: &str) -> String {
     let having = state.service_cidrs.iter().filter(|object| {
-        let ranges = object.cidrs.iter().filter_map(|cidr| AddressRange::new(*cidr).ok());
-        ranges.into_iter().any(|own| own.to_string() == range)
+        let mut ranges = object.cidrs.iter().filter_map(|cidr| AddressRange::new(*cidr).ok());
+        ranges.any(|own| own.to_string() == range)
     });
     let mut names: Vec<_> = having
         .map(|object| {

@@ -13,7 +13,7 @@ impl Reading {
             .apply(Event::Applied(serde_json::from_value::<T>(object).unwrap()), &mut ChangeSet::default());
     }
 
-    fn service(&mut self, name: &str, spec: Value) {
+    fn service(&mut self, name: &str, spec: &Value) {
         let metadata = json!({"namespace": "shop", "name": name, "creationTimestamp": OLD});
         self.take::<Service>(json!({"metadata": metadata, "spec": spec}));
     }
@@ -31,7 +31,7 @@ impl Reading {
         self.take::<Lease>(json!({"metadata": metadata, "spec": spec}));
     }
 
-    fn workload(&mut self, kind: &'static str, component: &str, spec: Value, status: Value) {
+    fn workload(&mut self, kind: &'static str, component: &str, spec: &Value, status: &Value) {
         let labels = json!({"app.kubernetes.io/component": component, "app.kubernetes.io/version": "0.1.0"});
         let name = format!("portolan-{component}");
         let metadata = json!({"namespace": "kube-system", "name": name, "labels": labels, "generation": 3});
@@ -41,7 +41,7 @@ impl Reading {
 
     fn deployment(&mut self, component: &str, ready: u64) {
         let status = json!({"observedGeneration": 3, "readyReplicas": ready, "updatedReplicas": 2});
-        self.workload("Deployment", component, json!({"replicas": 2}), status);
+        self.workload("Deployment", component, &json!({"replicas": 2}), &status);
     }
 
     fn report(&self, before: Option<&Report>) -> Report {
@@ -55,14 +55,14 @@ fn healthy() -> Reading {
     reading
         .take::<ServiceCidr>(json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/24"]},
         "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
-    reading.service("web", json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}));
+    reading.service("web", &json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}));
     reading.record("10.96.0.9", "web");
-    reading.service("db", json!({"clusterIP": "None"}));
-    reading.service("alias", json!({"type": "ExternalName", "externalName": "web.example"}));
+    reading.service("db", &json!({"clusterIP": "None"}));
+    reading.service("alias", &json!({"type": "ExternalName", "externalName": "web.example"}));
     reading.lease("pod-1_2_3", "2026-01-01T00:09:59.000000Z");
     let status = json!({"observedGeneration": 3, "desiredNumberScheduled": 3, "numberReady": 3, "updatedNumberScheduled": 1});
-    reading.workload("DaemonSet", "proxy", json!({}), status);
-    reading.workload("DaemonSet", "proxy-cleanup", json!({}), json!({"observedGeneration": 3}));
+    reading.workload("DaemonSet", "proxy", &json!({}), &status);
+    reading.workload("DaemonSet", "proxy-cleanup", &json!({}), &json!({"observedGeneration": 3}));
     reading.deployment("dns", 2);
     reading.deployment("controllers", 2);
     reading
@@ -95,12 +95,12 @@ fn what_is_wrong_is_told_with_its_reason() {
     let mut reading = healthy();
     reading.deployment("dns", 1);
     reading.lease("pod-1_2_3", "2026-01-01T00:09:00.000000Z");
-    reading.service("out", json!({"clusterIP": "10.97.0.1", "clusterIPs": ["10.97.0.1"]}));
+    reading.service("out", &json!({"clusterIP": "10.97.0.1", "clusterIPs": ["10.97.0.1"]}));
     reading.record("10.97.0.1", "out");
     reading.record("10.96.0.77", "gone");
     reading.service(
         "port",
-        json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
+        &json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
         "ports": [{"port": 80, "nodePort": 29999}]}),
     );
     reading.take::<ServiceCidr>(json!({"metadata": {"name": "going"}, "spec": {"cidrs": ["10.98.0.0/24"]},
@@ -186,7 +186,7 @@ fn parts_that_do_not_run_are_named() {
         ("Deployment", json!({}), json!({"observedGeneration": 3, "readyReplicas": 1}), None),
     ] {
         let mut reading = Reading::default();
-        reading.workload(kind, "dns", spec, status);
+        reading.workload(kind, "dns", &spec, &status);
         assert_eq!(reading.report(None).parts[0].fault().as_deref(), want);
     }
 }
@@ -195,7 +195,7 @@ fn parts_that_do_not_run_are_named() {
 fn what_a_server_does_not_have_is_said_and_not_held_against_it() {
     let mut reading =
         Reading { unserved: vec!["IPAddress", "ServiceCIDR"], unreadable: 1, ..Reading::default() };
-    reading.service("web", json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}));
+    reading.service("web", &json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}));
     let report = reading.report(None);
     let text = report.text();
     assert!(text.contains("Note: the API server serves no IPAddress, no ServiceCIDR.\n"), "{text}");
