@@ -13,8 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+mod look;
 mod metrics;
 
+pub use look::look;
 use metrics::Metrics;
 
 /// Kinds that the store must be fed with.

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "CLASS", env = "PORTOLAN_LOAD_BALANCER_CLASS")]
     pub load_balancer_class: Option<String>,
     /// Node ports of the API server's flag of this name, for the controller `allocation` [default: 30000-32767]
-    #[arg(long, value_name = "FIRST-LAST", value_parser = port_range, env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
+    #[arg(long, value_name = "FIRST-LAST", env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
     pub service_node_port_range: Option<PortRange>,
     /// Flags of the admission webhook
     #[command(flatten)]
@@ -97,13 +97,6 @@ pub struct WebhookArgs {
         env = "PORTOLAN_WEBHOOK_CONFIGURATIONS"
     )]
     pub webhook_configurations: Vec<String>,
-}
-
-/// Both ends included, as the API server takes them.
-fn port_range(text: &str) -> Result<PortRange, String> {
-    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
-    let range = range.ok_or("not a range of ports such as 30000-32767")?;
-    PortRange::new(&range).map_err(|unusable| unusable.to_string())
 }
 
 /// A controller of this program.
@@ -193,8 +186,7 @@ impl Args {
                 let why = "--service-node-port-range is of the controller allocation, which does not run";
                 Err(Failure::usage(why.to_owned()))
             }
-            Some(range) => Ok(range),
-            None => PortRange::new(&(30000..=32767)).map_err(|unusable| Failure::usage(unusable.to_string())),
+            range => Ok(range.unwrap_or_default()),
         }
     }
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use ipnet::Ipv4Net;
+use portolan_allocation::PortRange;
 use portolan_runtime::{CommonArgs, LogFormat};
+
+use crate::status::Output;
 
 /// Portolan on one machine
 ///
@@ -20,6 +23,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run pods as local processes, with an in-memory Kubernetes API, Services, DNS and packets, until Ctrl-C
     Up(Up),
+    /// Show what of Portolan runs in a cluster, what is in use, and what is wrong; exit status 1 if something is
+    Status(Status),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +50,19 @@ pub(crate) struct Up {
     /// Log filter in tracing's syntax, such as `info,portolan_dns=debug`; wins over --v
     #[arg(long, value_name = "FILTER", env = "PORTOLAN_LOG_FILTER")]
     log_filter: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Kubeconfig of the API server; without it the pod's service account, then $KUBECONFIG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// How to write it
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Node ports of the API server's flag of this name
+    #[arg(long, value_name = "FIRST-LAST", default_value_t, env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
+    pub(crate) service_node_port_range: PortRange,
 }
 
 impl Up {
@@ -87,8 +105,10 @@ mod tests {
 
     fn parse(words: &str) -> Result<Up, String> {
         let args = Args::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
-        let Command::Up(up) = args.command;
-        Ok(up)
+        match args.command {
+            Command::Up(up) => Ok(up),
+            Command::Status(status) => Err(format!("{status:?}")),
+        }
     }
 
     #[test]
@@ -109,6 +129,12 @@ mod tests {
             ("portolan up --service-cluster-ip-range 10.0.0.0/31", "--service-cluster-ip-range"),
             ("portolan up --sise 3", "--sise"),
             ("portolan explain", "explain"),
+            ("portolan status -o yaml", "--output"),
+            ("portolan status --service-node-port-range 9", "--service-node-port-range"),
+            (
+                "portolan status -o json",
+                "output: Json, service_node_port_range: PortRange { first: 30000, last: 32767 }",
+            ),
             ("portolan", "requires a subcommand"),
         ] {
             let error = parse(line).unwrap_err();

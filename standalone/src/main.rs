@@ -13,6 +13,7 @@ mod deployments;
 mod manifest;
 mod privilege;
 mod ranges;
+mod status;
 mod summary;
 mod up;
 
@@ -32,7 +33,8 @@ fn portolan(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     if words.next().is_some_and(|word| word == "pod-exec") {
         return portolan_pods::pod_exec(words);
     }
-    run_program("portolan", "Portolan", Threads::PerCpu, |args: args::Args| match args.command {
-        args::Command::Up(settings) => up::up(settings),
+    run_program("portolan", "Portolan", Threads::PerCpu, async |args: args::Args| match args.command {
+        args::Command::Up(settings) => up::up(settings).await,
+        args::Command::Status(settings) => status::status(settings).await,
     })
 }

@@ -37,6 +37,9 @@ pub enum Unusable {
     /// The last port comes before the first, or port 0 is among them.
     #[error("{0}-{1} is no range of ports")]
     Ports(u16, u16),
+    /// It is no range of ports at all.
+    #[error("not a range of ports such as 30000-32767")]
+    NoPorts,
 }
 
 /// The addresses of a CIDR that Services can have: not the network's own and, in IPv4, not the broadcast address.
@@ -140,6 +143,25 @@ impl PortRange {
     pub fn new(ports: &RangeInclusive<u16>) -> Result<Self, Unusable> {
         let (first, last) = (*ports.start(), *ports.end());
         if first == 0 || last < first { Err(Unusable::Ports(first, last)) } else { Ok(Self { first, last }) }
+    }
+}
+
+impl Default for PortRange {
+    /// The API server's.
+    fn default() -> Self {
+        Self { first: 30000, last: 32767 }
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = Unusable;
+
+    /// Both ends included, as the API server takes them.
+    fn from_str(text: &str) -> Result<Self, Unusable> {
+        let ends =
+            text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        let (first, last) = ends.ok_or(Unusable::NoPorts)?;
+        Self::new(&(first..=last))
     }
 }
 

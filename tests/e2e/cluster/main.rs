@@ -4,6 +4,7 @@
 //! the cases whose name contains a NAME. The cases of a suite share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
+mod allocation;
 mod beside;
 mod by_hand;
 mod cleanup;
@@ -82,6 +83,14 @@ const SUITES: &[Suite] = &[
         workload: false,
         cases: CONTROL_PLANE,
     },
+    // The same, with all that allocation has.
+    Suite {
+        name: "allocation",
+        harness: "cluster",
+        up: &["--no-kubelet", "--portolan", "controllers"],
+        workload: false,
+        cases: ALLOCATION,
+    },
     // A plain kind cluster, and one that leaves its Services to Portolan.
     Suite { name: "kind-replace", harness: "kind", up: &[], workload: true, cases: KIND },
     Suite { name: "kind-beside", harness: "kind", up: UPSTREAM, workload: true, cases: BESIDE },
@@ -136,6 +145,14 @@ const INSTALL: &[Case] = &[
 ];
 
 const CONTROL_PLANE: &[Case] = &[("load balancers get addresses from pools", pools::give_addresses)];
+
+const ALLOCATION: &[Case] = &[
+    ("a ServiceCIDR comes, is kept while it is needed, and goes", allocation::ranges_come_and_go),
+    ("a cluster IP out of range is told", allocation::out_of_range),
+    ("a node port out of range is told", allocation::port_out_of_range),
+    ("an address that is recorded for no Service goes", allocation::address_without_service),
+    ("what status cannot do is one line", allocation::refusals),
+];
 
 /// Those of `ipv4` that look at what differs on kind: its nodes, its network and its own pods.
 const KIND: &[Case] = &[

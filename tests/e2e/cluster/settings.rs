@@ -150,7 +150,7 @@ pub(crate) fn program_path(program: &str) -> String {
 }
 
 /// Runs a program of ours in the control plane's namespace; its exit status and its last line.
-fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Result<(String, String)> {
+pub(crate) fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Result<(String, String)> {
     let program = program_path(program);
     let words: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
     let script = format!("timeout 10 {program} {} 2>&1; echo \"status $?\"", words.join(" "));
