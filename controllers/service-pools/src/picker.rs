@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_allocation::{Registry, Terms};
+use portolan_allocation::{Change, Registry, Terms};
 use portolan_core::{Labels, ObjectName, PoolLease, Service};
 
 use crate::entry::Entry;
@@ -14,6 +14,10 @@ use crate::{Bounds, Choice, PoolKey, PoolSpec, Report, Request, Space, Value, Wa
 mod session;
 
 use session::Session;
+
+/// A value that a Service has given up is not chosen for so long: the API server lets go of it only after the Service's change
+/// is stored, and so seen here.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// A value that was chosen for one Service, and that another one has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,10 +103,13 @@ impl Picker {
                 space.follow(*value, owners);
             }
         }
-        self.reservations.retain(|value, reservation| {
-            let mut spaces = pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain()));
-            spaces.any(|space| space.reserve(value, &reservation.owner, reservation.until).is_ok())
-        });
+        // Also what is in no pool now: it may be in one again before the reservation is over.
+        for (value, reservation) in self.reservations.iter() {
+            for space in pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
+                // It is in one of them at most.
+                let _ = space.reserve(value, &reservation.owner, reservation.until);
+            }
+        }
         let place = |pool: &Entry| {
             let PoolSpec { key, scope, .. } = &pool.spec;
             (key.kind, scope.priority.is_none(), scope.priority, key.name.clone())
@@ -128,19 +135,29 @@ impl Picker {
     }
 
     /// Says what a Service is, and what it was before. Returns the choices that came to nothing because it has their values.
-    pub fn see(&mut self, name: &ObjectName, old: Option<&Service>, new: Option<&Service>) -> Vec<Conflict> {
+    pub fn see(
+        &mut self,
+        name: &ObjectName,
+        old: Option<&Service>,
+        new: Option<&Service>,
+        now: Duration,
+    ) -> Vec<Conflict> {
         let [old, new] = [old, new].map(|service| service.map(values_of).unwrap_or_default());
         let mut conflicts = Vec::new();
         let touched: BTreeSet<_> = old.iter().chain(&new).copied().collect();
         for value in touched {
-            if new.contains(&value) {
-                self.held.claim(value, name.clone());
+            let change = if new.contains(&value) {
+                self.held.claim(value, name.clone())
             } else {
-                self.held.release(&value, name);
-            }
+                self.held.release(&value, name)
+            };
             let owners = self.held.owners(&value);
             for space in self.pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
                 space.follow(value, owners);
+                if change == Change::Free {
+                    // It may be in no range of this pool.
+                    let _ = space.reserve(value, name, now + SETTLE);
+                }
             }
             if owners.is_empty() {
                 continue;
@@ -158,10 +175,9 @@ impl Picker {
 
     /// Forgets the choices that came to nothing. Costs what it forgets.
     pub fn expire(&mut self, now: Duration) {
+        self.reservations.expire(now);
         for space in self.pools.iter_mut().flat_map(|pool| pool.spaces.values_mut()) {
-            for (value, _) in space.expire(now) {
-                self.reservations.expire(value, now);
-            }
+            space.expire(now);
         }
     }
 
@@ -199,9 +215,9 @@ impl Picker {
         self.pools.iter().map(|pool| &pool.spec.key)
     }
 
-    /// Whether there is a pool with less at hand than is good.
-    pub fn short(&self, now: Duration) -> bool {
-        let mut spaces = self.pools.iter().flat_map(|pool| pool.spaces.values());
+    /// Whether this replica has less of a pool at hand than is good.
+    pub fn short(&self, key: &PoolKey, now: Duration) -> bool {
+        let mut spaces = self.pool(key).into_iter().flat_map(|pool| pool.spaces.values());
         spaces.any(|space| space.short(&self.holder, now, &self.terms))
     }
 

@@ -25,17 +25,20 @@ pub(crate) struct Reservation {
 pub(crate) struct Reservations {
     values: BTreeMap<Value, Reservation>,
     owners: BTreeMap<ObjectName, BTreeSet<Value>>,
+    ends: BTreeSet<(Duration, Value)>,
 }
 
 impl Reservations {
     pub(crate) fn insert(&mut self, value: Value, reservation: Reservation) {
         self.remove(value);
         self.owners.entry(reservation.owner.clone()).or_default().insert(value);
+        self.ends.insert((reservation.until, value));
         self.values.insert(value, reservation);
     }
 
     pub(crate) fn remove(&mut self, value: Value) -> Option<Reservation> {
         let reservation = self.values.remove(&value)?;
+        self.ends.remove(&(reservation.until, value));
         if let Some(values) = self.owners.get_mut(&reservation.owner) {
             values.remove(&value);
             if values.is_empty() {
@@ -51,26 +54,14 @@ impl Reservations {
         values.filter_map(|value| Some((*value, self.values.get(value)?)))
     }
 
-    /// Removes one that ended.
-    pub(crate) fn expire(&mut self, value: Value, now: Duration) {
-        if self.values.get(&value).is_some_and(|reservation| reservation.until <= now) {
+    /// Removes those that ended.
+    pub(crate) fn expire(&mut self, now: Duration) {
+        while let Some((_, value)) = self.ends.first().copied().filter(|(until, _)| *until <= now) {
             self.remove(value);
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Value, &Reservation)> {
         self.values.iter().map(|(value, reservation)| (*value, reservation))
-    }
-
-    /// Removes all but some.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Value, &Reservation) -> bool) {
-        let gone: Vec<_> = self
-            .iter()
-            .filter(|(value, reservation)| !keep(*value, reservation))
-            .map(|(value, _)| value)
-            .collect();
-        for value in gone {
-            self.remove(value);
-        }
     }
 }

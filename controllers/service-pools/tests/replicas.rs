@@ -12,8 +12,8 @@ use serde_json::json;
 
 const TERMS: Terms =
     Terms { lease: Duration::from_secs(60), grace: Duration::from_secs(20), skew: Duration::from_secs(4) };
-/// How long a watch may lag behind: less than what is in flight may last.
-const LAG: u64 = 15;
+/// How long a watch may lag behind: with the ten seconds that a request may take, less than a choice is reserved.
+const LAG: u64 = 8;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -81,7 +81,7 @@ fn spec(pool: usize) -> PoolSpec {
         &["10.96.0.17-10.96.0.90"],
         &["10.96.0.30-10.96.0.40", "10.96.0.9-10.96.0.24"],
     ];
-    let spans = values[pool].iter().map(|text| Span::parse(text).unwrap()).collect();
+    let spans = values[pool].iter().map(|text| Span::parse(text).expect("a range")).collect();
     PoolSpec { key: key(), spans, reserved: Vec::new(), scope: PoolScope::default(), problems: Vec::new() }
 }
 
@@ -104,8 +104,8 @@ impl World {
     fn fresh(place: usize, runs: u32) -> Replica {
         let bounds = Bounds {
             families: vec![IpFamily::V4],
-            addresses: vec!["10.96.0.0/24".parse().unwrap()],
-            ports: PortRange::new(&(30000..=30010)).unwrap(),
+            addresses: vec!["10.96.0.0/24".parse().expect("a network")],
+            ports: PortRange::new(&(30000..=30010)).expect("a range"),
         };
         let picker = Picker::new(format!("replica-{place}-{runs}"), TERMS, bounds);
         Replica { picker, runs, seen: 0, read: 0, shown: 0 }
@@ -130,8 +130,9 @@ impl World {
     }
 
     fn watch(&mut self, place: usize) {
+        let clock = self.clock(place);
         let replica = &mut self.replicas[place];
-        let (spec, leases) = self.pools.last().unwrap();
+        let (spec, leases) = self.pools.last().expect("there is one");
         replica.picker.set_pools(vec![spec.clone()]);
         replica.picker.set_leases(&key(), leases);
         replica.seen = self.pools.len();
@@ -140,7 +141,7 @@ impl World {
         for (place, (name, service)) in self.log.iter().enumerate() {
             let old = known.get(name).copied();
             if place >= replica.read {
-                let conflicts = replica.picker.see(name, old, service.as_ref());
+                let conflicts = replica.picker.see(name, old, service.as_ref(), clock);
                 assert_eq!(conflicts, [], "nobody else chooses here");
             }
             match service {
@@ -159,7 +160,7 @@ impl World {
                     json!({"metadata": {"namespace": "n", "name": name.name.to_string()},
                         "spec": {"clusterIPs": [value.to_string()]}}),
                 )
-                .unwrap();
+                .expect("a Service");
                 let taken = self.services.values().any(|other| other.cluster_ips == service.cluster_ips);
                 assert!(!taken, "the API server would have to refuse {name}");
                 self.log.push((name.clone(), Some(service.clone())));
@@ -208,10 +209,10 @@ impl World {
                     return;
                 }
                 if let Some(leases) = replica.picker.renewed(&key(), clock, seed) {
-                    let spec = self.pools.last().unwrap().0.clone();
+                    let spec = self.pools.last().expect("there is one").0.clone();
                     self.pools.push((spec, leases));
                     // The answer of the write is the watch's, too.
-                    let (spec, leases) = self.pools.last().unwrap();
+                    let (spec, leases) = self.pools.last().expect("there is one");
                     let replica = &mut self.replicas[place];
                     replica.picker.set_pools(vec![spec.clone()]);
                     replica.picker.set_leases(&key(), leases);
@@ -225,12 +226,14 @@ impl World {
                 self.watch(replica);
             }
             Step::Change { pool } => {
-                let leases = self.pools.last().unwrap().1.clone();
+                let leases = self.pools.last().expect("there is one").1.clone();
                 self.pools.push((spec(pool), leases));
             }
             Step::Delete { place } => {
                 if let Some(name) = self.services.keys().nth(place).cloned() {
                     self.services.remove(&name);
+                    // What it was promised has come to something, and is over.
+                    self.promised.retain(|_, (owner, _)| *owner != name);
                     self.log.push((name, None));
                 }
             }

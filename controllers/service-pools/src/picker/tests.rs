@@ -82,7 +82,7 @@ fn a_service_gets_what_its_pools_have_and_no_value_twice() {
 
     // A quarter of four values is one block; more comes when the replica is short of some.
     let mut got = vec![values(&choice)];
-    assert!(picker.short(NOW));
+    assert!(picker.short(&key(PoolKind::Addresses, "b"), NOW));
     for name in ["x", "y"] {
         lease(&mut picker, NOW);
         got.push(values(&ask(&mut picker, name, both.clone(), NOW)));
@@ -135,7 +135,7 @@ fn an_owner_is_named_and_a_lost_race_is_counted() {
         "web",
         json!({"type": "NodePort", "clusterIPs": ["10.96.0.20"], "ports": [{"port": 80, "nodePort": 30080}]}),
     );
-    assert_eq!(picker.see(&name, None, Some(&web)), []);
+    assert_eq!(picker.see(&name, None, Some(&web), NOW), []);
     let asks =
         json!({"type": "NodePort", "clusterIP": "10.96.0.20", "ports": [{"port": 80, "nodePort": 30080}]});
     let want = ["10.96.0.20 is the cluster IP of shop/web", "30080 is a node port of shop/web"];
@@ -148,8 +148,19 @@ fn an_owner_is_named_and_a_lost_race_is_counted() {
         lease(&mut picker, NOW);
         let address = values(&choice).remove(0);
         let stored = stored(comes, json!({"clusterIPs": [address]}));
-        let found = picker.see(&ObjectName::new("shop", comes), None, Some(&stored));
+        let found = picker.see(&ObjectName::new("shop", comes), None, Some(&stored), NOW);
         assert_eq!(found.len(), conflicts, "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_given_up_is_left_alone_for_a_moment() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    let (name, web) = (ObjectName::new("shop", "web"), stored("web", json!({"clusterIPs": ["10.96.9.1"]})));
+    picker.see(&name, None, Some(&web), NOW);
+    picker.see(&name, Some(&web), None, NOW);
+    for (seconds, count) in [(0, 0), (4, 0), (5, 1)] {
+        assert_eq!(ask(&mut picker, "other", json!({}), NOW + s(seconds)).picks.len(), count, "{seconds}");
     }
 }
 
