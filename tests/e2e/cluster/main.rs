@@ -19,6 +19,7 @@ mod pools;
 mod readiness;
 mod resolve;
 mod roles;
+mod service_pools;
 mod settings;
 mod traffic;
 mod upgrade;
@@ -134,7 +135,10 @@ const INSTALL: &[Case] = &[
     ("the commands of docs/install.md", docs::install),
 ];
 
-const CONTROL_PLANE: &[Case] = &[("load balancers get addresses from pools", pools::give_addresses)];
+const CONTROL_PLANE: &[Case] = &[
+    ("load balancers get addresses from pools", pools::give_addresses),
+    ("Services get cluster IPs and node ports from pools", service_pools::choose_values),
+];
 
 /// Those of `ipv4` that look at what differs on kind: its nodes, its network and its own pods.
 const KIND: &[Case] = &[
