@@ -48,13 +48,13 @@ fn lease(picker: &mut Picker, now: Duration) {
     }
 }
 
-fn ask(picker: &mut Picker, name: &str, spec: serde_json::Value, now: Duration) -> Choice {
+fn ask(picker: &mut Picker, name: &str, spec: &serde_json::Value, now: Duration) -> Choice {
     let service = json!({"metadata": {"name": name}, "spec": spec});
     let request = Request { namespace: "shop", name, service: &service, old: None, dry_run: false };
     picker.choose(&request, now, 3)
 }
 
-fn stored(name: &str, spec: serde_json::Value) -> Service {
+fn stored(name: &str, spec: &serde_json::Value) -> Service {
     let service = json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec});
     serde_json::from_value(service).unwrap()
 }
@@ -72,7 +72,7 @@ fn a_service_gets_what_its_pools_have_and_no_value_twice() {
     ]);
     let both = json!({"type": "NodePort", "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]});
-    let choice = ask(&mut picker, "dns", both.clone(), NOW);
+    let choice = ask(&mut picker, "dns", &both, NOW);
     assert_eq!((choice.picks.len(), choice.left.len(), choice.warnings.len()), (3, 0, 0), "{choice:?}");
     let paths: Vec<_> = choice.patch.iter().map(|change| change["path"].as_str().unwrap()).collect();
     let want = ["/spec/clusterIP", "/spec/clusterIPs", "/spec/ports/0/nodePort", "/spec/ports/1/nodePort"];
@@ -85,23 +85,23 @@ fn a_service_gets_what_its_pools_have_and_no_value_twice() {
     assert!(picker.short(&key(PoolKind::Addresses, "b"), NOW));
     for name in ["x", "y"] {
         lease(&mut picker, NOW);
-        got.push(values(&ask(&mut picker, name, both.clone(), NOW)));
+        got.push(values(&ask(&mut picker, name, &both, NOW)));
     }
     let all: BTreeSet<_> = got.iter().flatten().collect();
     assert_eq!(all.len(), got.iter().map(Vec::len).sum::<usize>(), "{got:?}");
     // The ports are used up.
-    let choice = ask(&mut picker, "z", both, NOW);
+    let choice = ask(&mut picker, "z", &both, NOW);
     assert_eq!(choice.left.last(), Some(&key(PoolKind::Ports, "p")));
 }
 
 #[test]
 fn without_a_pool_or_a_lease_the_api_server_picks() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.8.0/24"], "other")]);
-    assert_eq!(ask(&mut picker, "web", json!({}), NOW), Choice::default());
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW), Choice::default());
     picker.set_pools(vec![spec(PoolKind::Addresses, "a", &["10.96.8.0/24"], "shop")]);
-    assert_eq!(ask(&mut picker, "web", json!({}), NOW).picks.len(), 1);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW).picks.len(), 1);
     // The lease is too near to its end.
-    let late = ask(&mut picker, "web", json!({}), NOW + s(211));
+    let late = ask(&mut picker, "web", &json!({}), NOW + s(211));
     assert_eq!((late.patch.len(), late.left), (0, vec![key(PoolKind::Addresses, "a")]));
 }
 
@@ -111,20 +111,20 @@ fn a_dry_run_reserves_nothing() {
     let service = json!({"metadata": {}, "spec": {}});
     let request = Request { namespace: "shop", name: "dry", service: &service, old: None, dry_run: true };
     assert_eq!(values(&picker.choose(&request, NOW, 0)), ["10.96.9.1"]);
-    assert_eq!(values(&ask(&mut picker, "web", json!({}), NOW)), ["10.96.9.1"]);
-    assert_eq!(ask(&mut picker, "late", json!({}), NOW).left.len(), 1);
+    assert_eq!(values(&ask(&mut picker, "web", &json!({}), NOW)), ["10.96.9.1"]);
+    assert_eq!(ask(&mut picker, "late", &json!({}), NOW).left.len(), 1);
 }
 
 #[test]
 fn a_choice_that_comes_to_nothing_is_given_again() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
-    assert_eq!(ask(&mut picker, "web", json!({}), NOW).picks.len(), 1);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW).picks.len(), 1);
     // To the same Service when the first request is over, to others when it cannot be stored any more.
-    assert_eq!(ask(&mut picker, "web", json!({}), NOW + s(1)).picks.len(), 0);
-    assert_eq!(ask(&mut picker, "web", json!({}), NOW + s(6)).picks.len(), 1);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW + s(1)).picks.len(), 0);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW + s(6)).picks.len(), 1);
     lease(&mut picker, NOW + s(150));
-    assert_eq!(ask(&mut picker, "other", json!({}), NOW + s(95)).picks.len(), 0);
-    assert_eq!(ask(&mut picker, "other", json!({}), NOW + s(150)).picks.len(), 1);
+    assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(95)).picks.len(), 0);
+    assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(150)).picks.len(), 1);
 }
 
 #[test]
@@ -133,21 +133,21 @@ fn an_owner_is_named_and_a_lost_race_is_counted() {
     let name = ObjectName::new("shop", "web");
     let web = stored(
         "web",
-        json!({"type": "NodePort", "clusterIPs": ["10.96.0.20"], "ports": [{"port": 80, "nodePort": 30080}]}),
+        &json!({"type": "NodePort", "clusterIPs": ["10.96.0.20"], "ports": [{"port": 80, "nodePort": 30080}]}),
     );
     assert_eq!(picker.see(&name, None, Some(&web), NOW), []);
     let asks =
         json!({"type": "NodePort", "clusterIP": "10.96.0.20", "ports": [{"port": 80, "nodePort": 30080}]});
     let want = ["10.96.0.20 is the cluster IP of shop/web", "30080 is a node port of shop/web"];
-    assert_eq!(ask(&mut picker, "mine", asks.clone(), NOW).warnings, want);
-    assert_eq!(ask(&mut picker, "web", asks, NOW).warnings, [] as [&str; 0]);
+    assert_eq!(ask(&mut picker, "mine", &asks, NOW).warnings, want);
+    assert_eq!(ask(&mut picker, "web", &asks, NOW).warnings, [] as [&str; 0]);
 
     // The Service itself comes: no conflict. Another one has it: one.
     for (name, comes, conflicts) in [("one", "one", 0), ("two", "three", 1), ("", "web-x7", 0)] {
-        let choice = ask(&mut picker, name, json!({}), NOW);
+        let choice = ask(&mut picker, name, &json!({}), NOW);
         lease(&mut picker, NOW);
         let address = values(&choice).remove(0);
-        let stored = stored(comes, json!({"clusterIPs": [address]}));
+        let stored = stored(comes, &json!({"clusterIPs": [address]}));
         let found = picker.see(&ObjectName::new("shop", comes), None, Some(&stored), NOW);
         assert_eq!(found.len(), conflicts, "{found:?}");
     }
@@ -156,11 +156,11 @@ fn an_owner_is_named_and_a_lost_race_is_counted() {
 #[test]
 fn what_is_given_up_is_left_alone_for_a_moment() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
-    let (name, web) = (ObjectName::new("shop", "web"), stored("web", json!({"clusterIPs": ["10.96.9.1"]})));
+    let (name, web) = (ObjectName::new("shop", "web"), stored("web", &json!({"clusterIPs": ["10.96.9.1"]})));
     picker.see(&name, None, Some(&web), NOW);
     picker.see(&name, Some(&web), None, NOW);
     for (seconds, count) in [(0, 0), (4, 0), (5, 1)] {
-        assert_eq!(ask(&mut picker, "other", json!({}), NOW + s(seconds)).picks.len(), count, "{seconds}");
+        assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(seconds)).picks.len(), count, "{seconds}");
     }
 }
 
@@ -178,9 +178,9 @@ fn what_a_pool_was_before_stays_leased() {
     let of_both = other.leases(&key(PoolKind::Addresses, "a"));
     assert!(of_mine.iter().all(|lease| of_both.contains(lease)), "{of_both:?}");
     let got: Vec<_> =
-        ["p", "q", "r", "s"].map(|name| values(&ask(&mut other, name, json!({}), NOW))).concat();
+        ["p", "q", "r", "s"].map(|name| values(&ask(&mut other, name, &json!({}), NOW))).concat();
     let theirs: Vec<_> =
-        ["a", "b", "c", "d"].map(|name| values(&ask(&mut mine, name, json!({}), NOW))).concat();
+        ["a", "b", "c", "d"].map(|name| values(&ask(&mut mine, name, &json!({}), NOW))).concat();
     assert!(got.len() == 4 && !theirs.is_empty());
     assert!(got.iter().all(|value| !theirs.contains(value)), "{got:?} {theirs:?}");
 }
