@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Controllers to run: `*` (endpoints, endpointslices and mirroring), a name (`allocation`, `service-cidr`,
-    /// `loadbalancer` and `environment` run only when named), or `-name` for all but that one
+    /// `loadbalancer`, `environment` and `pools` run only when named), or `-name` for all but that one
     #[arg(
         long,
         value_name = "LIST",
@@ -60,7 +60,7 @@ pub struct Args {
     /// Make load balancers for Services of this class only [default: for those without a class]
     #[arg(long, value_name = "CLASS", env = "PORTOLAN_LOAD_BALANCER_CLASS")]
     pub load_balancer_class: Option<String>,
-    /// Node ports of the API server's flag of this name, for the controller `allocation` [default: 30000-32767]
+    /// Node ports of the API server's flag of this name, for the controllers `allocation` and `pools` [default: 30000-32767]
     #[arg(long, value_name = "FIRST-LAST", env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
     pub service_node_port_range: Option<PortRange>,
     /// Flags of the admission webhook
@@ -116,11 +116,13 @@ pub enum Controller {
     LoadBalancer,
     /// `environment`
     Environment,
+    /// `pools`
+    Pools,
 }
 
 impl Controller {
     /// Every controller.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Endpoints,
         Self::EndpointSlices,
         Self::Mirroring,
@@ -128,6 +130,7 @@ impl Controller {
         Self::ServiceCidr,
         Self::LoadBalancer,
         Self::Environment,
+        Self::Pools,
     ];
     /// Those that `*` stands for: what works on every cluster. Others run only when named.
     pub const DEFAULT: [Self; 3] = [Self::Endpoints, Self::EndpointSlices, Self::Mirroring];
@@ -142,6 +145,7 @@ impl Controller {
             Self::ServiceCidr => "service-cidr",
             Self::LoadBalancer => "loadbalancer",
             Self::Environment => "environment",
+            Self::Pools => "pools",
         }
     }
 }
@@ -182,8 +186,12 @@ impl Args {
     /// Fails if the range is given and nobody asks for it.
     pub fn node_ports(&self, controllers: &BTreeSet<Controller>) -> Result<PortRange, Failure> {
         match self.service_node_port_range {
-            Some(_) if !controllers.contains(&Controller::Allocation) => {
-                let why = "--service-node-port-range is of the controller allocation, which does not run";
+            Some(_)
+                if ![Controller::Allocation, Controller::Pools]
+                    .iter()
+                    .any(|one| controllers.contains(one)) =>
+            {
+                let why = "--service-node-port-range is of the controllers allocation and pools, neither of which runs";
                 Err(Failure::usage(why.to_owned()))
             }
             range => Ok(range.unwrap_or_default()),
@@ -250,11 +258,14 @@ impl Args {
                 selected.insert(controller);
             }
         }
-        for writer in [Controller::Environment, Controller::ServiceCidr] {
+        for writer in [Controller::Environment, Controller::ServiceCidr, Controller::Pools] {
             if self.compare_only && selected.contains(&writer) {
                 let name = writer.as_str();
                 return Err(usage(format!("{name} writes, and with --compare-only nothing is written")));
             }
+        }
+        if selected.contains(&Controller::Pools) && self.webhook.webhook_bind_address.is_none() {
+            return Err(usage("pools is asked by the webhook, and needs --webhook-bind-address".to_owned()));
         }
         if selected.is_empty() {
             return Err(usage("no controller is left to run".to_owned()));
@@ -302,7 +313,7 @@ mod tests {
         for (list, want) in [
             (
                 "endpoint",
-                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices, mirroring, allocation, service-cidr, loadbalancer, environment",
+                "64 --controllers: there is no controller \"endpoint\"; there are endpoints, endpointslices, mirroring, allocation, service-cidr, loadbalancer, environment, pools",
             ),
             ("endpoints,-endpoints", "64 --controllers: endpoints is both on and off"),
             ("-endpoints", "64 --controllers: no controller is left to run"),
@@ -368,7 +379,9 @@ mod tests {
         assert_eq!(range(&[]).as_deref(), Ok("30000-32767"));
         let audits = "--controllers=allocation";
         assert_eq!(range(&[audits, "--service-node-port-range=1-9"]).as_deref(), Ok("1-9"));
-        assert!(range(&["--service-node-port-range=1-9"]).unwrap_err().contains("does not run"));
+        assert!(range(&["--service-node-port-range=1-9"]).unwrap_err().contains("neither of which runs"));
+        let pools = ["--controllers=pools", "--webhook-bind-address=[::]:1", "--service-node-port-range=1-9"];
+        assert_eq!(range(&pools).as_deref(), Ok("1-9"));
         for wrong in ["9-1", "0-9", "x", "1", "1-70000"] {
             let flag = format!("--service-node-port-range={wrong}");
             assert!(range(&[audits, &flag]).is_err(), "{wrong}");
@@ -390,6 +403,13 @@ mod tests {
         assert!(webhook(&["--webhook-secret=s"]).unwrap_err().contains("--webhook-bind-address"));
         let both = selected(&["--compare-only", "--controllers=*,environment"]);
         assert!(both.unwrap_err().starts_with("64 --controllers: environment writes"));
+        let alone = selected(&["--controllers=*,pools"]);
+        assert_eq!(
+            alone.unwrap_err(),
+            "64 --controllers: pools is asked by the webhook, and needs --webhook-bind-address"
+        );
+        let with = selected(&["--controllers=pools", "--webhook-bind-address=[::]:9443"]);
+        assert_eq!(with.as_deref(), Ok("pools"));
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! With the controller `environment`: list and watch namespaces; list, create, replace and delete ConfigMaps
 //! named [`environment::config_map`]. With the webhook: get and replace one Secret, get and patch its
 //! MutatingWebhookConfigurations.
+//! With the controller `pools` (see [`service_pools`]): list and watch namespaces, servicecidrs, serviceippools and nodeportpools;
+//! patch `serviceippools/status` and `nodeportpools/status`.
 //! With `--compare-only`: get, list and watch the same; create events; get, create and update leases.
 
 pub mod allocation;
@@ -30,6 +32,7 @@ mod plan;
 mod program;
 mod run;
 pub mod service_cidr;
+pub mod service_pools;
 mod slices;
 #[cfg(test)]
 mod testing;

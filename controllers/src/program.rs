@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Client;
 use portolan_core::{
-    EndpointSlice, Endpoints, IpAddress, LoadBalancerPool, Namespace, Node, Pod, Service, ServiceCidr,
+    EndpointSlice, Endpoints, IpAddress, LoadBalancerPool, Namespace, Node, NodePortPool, Pod, Service,
+    ServiceCidr, ServiceIpPool,
 };
 use portolan_runtime::{
     Admin, Election, Failure, Leadership, LeaseTimes, Problems, QueueMetrics, Recorder, Selection, Store,
@@ -24,7 +25,7 @@ use crate::run::{
 use crate::webhook::identity::{Identity, Keeper};
 use crate::webhook::rotation::Times;
 use crate::webhook::{Webhooks, serve};
-use crate::{allocation, service_cidr};
+use crate::{allocation, service_cidr, service_pools};
 
 const NAME: &str = "portolan-controllers";
 
@@ -59,10 +60,11 @@ async fn program(args: Args) -> Result<(), Failure> {
     let audits = controllers.contains(&Controller::Allocation);
     let keeps_ranges = controllers.contains(&Controller::ServiceCidr);
     let keeps_environment = controllers.contains(&Controller::Environment);
-    let alone = [Controller::Allocation, Controller::ServiceCidr];
+    let has_pools = controllers.contains(&Controller::Pools);
+    let alone = [Controller::Allocation, Controller::ServiceCidr, Controller::Pools];
     let looks_at_pods = controllers.iter().any(|controller| !alone.contains(controller));
     let mut kinds = Vec::new();
-    if looks_at_pods || audits {
+    if looks_at_pods || audits || has_pools {
         watches.open::<Service>(Selection::default());
     }
     if looks_at_pods {
@@ -74,14 +76,21 @@ async fn program(args: Args) -> Result<(), Failure> {
     }
     if audits || keeps_ranges {
         watches.open::<IpAddress>(Selection::default());
-        watches.open::<ServiceCidr>(Selection::default());
         kinds.extend(if audits { &allocation::KINDS[..] } else { &service_cidr::KINDS });
     }
     if provider == Some(Provider::Pool) {
         watches.open::<LoadBalancerPool>(Selection::default());
         kinds.extend(portolan_pool::KINDS);
     }
-    if provider == Some(Provider::Pool) || keeps_environment {
+    if audits || keeps_ranges || has_pools {
+        watches.open::<ServiceCidr>(Selection::default());
+    }
+    if has_pools {
+        watches.open::<ServiceIpPool>(Selection::default());
+        watches.open::<NodePortPool>(Selection::default());
+        kinds.extend(service_pools::KINDS);
+    }
+    if provider == Some(Provider::Pool) || keeps_environment || has_pools {
         watches.open::<Namespace>(Selection::default());
     }
     admin.check_ready("sync", {
@@ -89,6 +98,7 @@ async fn program(args: Args) -> Result<(), Failure> {
         move || store.check_synced(&kinds)
     });
 
+    let identity = format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_nanosecond());
     let namespace = args.leader_elect_resource_namespace.unwrap_or_else(own_namespace);
     // The lease is given back only after the last write.
     let written = CancellationToken::new();
@@ -97,7 +107,7 @@ async fn program(args: Args) -> Result<(), Failure> {
             client: client.clone(),
             namespace: namespace.clone(),
             name: NAME.to_owned(),
-            identity: format!("{host}_{}_{}", std::process::id(), Timestamp::now().as_nanosecond()),
+            identity: identity.clone(),
             times: LeaseTimes::default(),
         };
         let (leadership, election) = election.run(&admin, written.clone());
@@ -125,13 +135,29 @@ async fn program(args: Args) -> Result<(), Failure> {
         tokio::spawn(service_cidr::run(client.clone(), store.clone(), leadership.clone(), shutdown.clone()))
     });
     let queues = QueueMetrics::new(&admin);
+    let excluded = [namespace.clone(), "kube-system".to_owned()];
+    let pools = has_pools.then(|| {
+        service_pools::Pools::new(service_pools::Context {
+            client: client.clone(),
+            store: store.clone(),
+            leadership: leadership.clone(),
+            node_ports,
+            identity,
+            excluded: excluded.to_vec(),
+            admin: admin.clone(),
+        })
+    });
+    let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(shutdown.clone())));
     let webhook = match args.webhook.webhook_bind_address {
         Some(address) => {
             let listener = TcpListener::bind(address)
                 .await
                 .map_err(|error| Failure::usage(format!("--webhook-bind-address {address}: {error}")))?;
-            let identity = identity(&args.webhook, namespace.clone(), client.clone(), leadership.clone());
-            let webhooks = Webhooks::new(&admin).with_pods(&[namespace, "kube-system".to_owned()]);
+            let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
+            let mut webhooks = Webhooks::new(&admin).with_pods(&excluded);
+            if let Some(pools) = pools {
+                webhooks = webhooks.with_service_pools(pools);
+            }
             Some(tokio::spawn(answer(listener, identity, webhooks, admin.clone(), shutdown.clone())))
         }
         None => None,
@@ -163,7 +189,7 @@ async fn program(args: Args) -> Result<(), Failure> {
         Some(settle) => compare(context, settle, shutdown).await,
         None => run(context, shutdown).await,
     }
-    for task in webhook.into_iter().chain(keeper).chain(auditor).chain(ranges) {
+    for task in webhook.into_iter().chain(keeper).chain(auditor).chain(ranges).chain(choosing) {
         // How it ended does not matter any more, only that it writes no more.
         let _ = task.await;
     }
@@ -175,7 +201,7 @@ async fn program(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn identity(args: &WebhookArgs, namespace: String, client: Client, leadership: Leadership) -> Identity {
+fn certificate(args: &WebhookArgs, namespace: String, client: Client, leadership: Leadership) -> Identity {
     let name = format!("{}.{namespace}.svc", args.webhook_service);
     let (secret, keeper) = match &args.webhook_secret {
         Some(secret) => (secret.clone(), Keeper::SomebodyElse),

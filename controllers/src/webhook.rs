@@ -11,6 +11,7 @@ mod pods;
 mod review;
 pub mod rotation;
 mod server;
+mod services;
 mod trust;
 
 use std::future::Future;

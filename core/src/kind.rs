@@ -21,6 +21,10 @@ pub enum Kind {
     Lease,
     /// portolan.dev/v1alpha1 LoadBalancerPool
     LoadBalancerPool,
+    /// portolan.dev/v1alpha1 ServiceIPPool
+    ServiceIpPool,
+    /// portolan.dev/v1alpha1 NodePortPool
+    NodePortPool,
     /// networking.k8s.io/v1 IPAddress
     IpAddress,
     /// networking.k8s.io/v1 ServiceCIDR
@@ -29,7 +33,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Pod,
         Self::Service,
         Self::EndpointSlice,
@@ -38,6 +42,8 @@ impl Kind {
         Self::Namespace,
         Self::Lease,
         Self::LoadBalancerPool,
+        Self::ServiceIpPool,
+        Self::NodePortPool,
         Self::IpAddress,
         Self::ServiceCidr,
     ];
@@ -53,6 +59,8 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Lease => "Lease",
             Self::LoadBalancerPool => "LoadBalancerPool",
+            Self::ServiceIpPool => "ServiceIPPool",
+            Self::NodePortPool => "NodePortPool",
             Self::IpAddress => "IPAddress",
             Self::ServiceCidr => "ServiceCIDR",
         }
@@ -63,7 +71,7 @@ impl Kind {
         match self {
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::Lease => "coordination.k8s.io/v1",
-            Self::LoadBalancerPool => "portolan.dev/v1alpha1",
+            Self::LoadBalancerPool | Self::ServiceIpPool | Self::NodePortPool => "portolan.dev/v1alpha1",
             Self::IpAddress | Self::ServiceCidr => "networking.k8s.io/v1",
             _ => "v1",
         }
@@ -80,6 +88,8 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Lease => "leases",
             Self::LoadBalancerPool => "loadbalancerpools",
+            Self::ServiceIpPool => "serviceippools",
+            Self::NodePortPool => "nodeportpools",
             Self::IpAddress => "ipaddresses",
             Self::ServiceCidr => "servicecidrs",
         }
@@ -87,7 +97,7 @@ impl Kind {
 
     /// Whether the API server knows the kind only by a definition that Portolan's chart installs.
     pub fn custom(self) -> bool {
-        matches!(self, Self::LoadBalancerPool)
+        matches!(self, Self::LoadBalancerPool | Self::ServiceIpPool | Self::NodePortPool)
     }
 }
 

@@ -24,10 +24,12 @@ mod net;
 mod node;
 mod pod;
 mod pool;
+mod port_span;
 mod problem;
 mod selector;
 mod service;
 mod service_cidr;
+mod service_pool;
 mod state;
 mod table;
 mod zone_cpu;
@@ -57,6 +59,7 @@ pub use net::{IpAddrs, IpFamily, Protocol, parse_ip};
 pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod};
 pub use pool::Pool;
+pub use port_span::PortSpan;
 pub use problem::Problem;
 pub use selector::SelectorIndex;
 pub use service::{
@@ -64,6 +67,7 @@ pub use service::{
     TargetPort,
 };
 pub use service_cidr::{ReadyCondition, ServiceCidr};
+pub use service_pool::{NodePortPool, PoolLease, PoolScope, PoolStatus, ServiceIpPool};
 pub use state::{ChangeSet, Edit, Edits, State, Watched};
 pub use table::{Event, Moment, Table};
 pub use zone_cpu::ZoneCpu;

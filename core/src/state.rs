@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::table::Change;
 use crate::{
     Encoding, EndpointSlice, Endpoints, Event, IpAddress, Kind, Lease, LoadBalancerPool, Meta, Namespace,
-    Node, ObjectName, Pod, Pool, Problem, SelectorIndex, Service, ServiceCidr, Table, Undecodable, ZoneCpu,
+    Node, NodePortPool, ObjectName, Pod, Pool, Problem, SelectorIndex, Service, ServiceCidr, ServiceIpPool,
+    Table, Undecodable, ZoneCpu,
 };
 
 /// A kind of object that the State holds.
@@ -185,6 +186,20 @@ watched!(
         &self.problems
     }
 );
+watched!(
+    ServiceIpPool,
+    service_ip_pools,
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+);
+watched!(
+    NodePortPool,
+    node_port_pools,
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+);
 watched!(IpAddress, ip_addresses);
 watched!(
     ServiceCidr,
@@ -213,6 +228,10 @@ pub struct State {
     pub leases: Table<Lease>,
     /// LoadBalancerPools.
     pub load_balancer_pools: Table<LoadBalancerPool>,
+    /// ServiceIPPools.
+    pub service_ip_pools: Table<ServiceIpPool>,
+    /// NodePortPools.
+    pub node_port_pools: Table<NodePortPool>,
     /// IPAddresses.
     pub ip_addresses: Table<IpAddress>,
     /// ServiceCIDRs.
@@ -262,6 +281,8 @@ impl State {
             Kind::Namespace => self.namespaces.synced(),
             Kind::Lease => self.leases.synced(),
             Kind::LoadBalancerPool => self.load_balancer_pools.synced(),
+            Kind::ServiceIpPool => self.service_ip_pools.synced(),
+            Kind::NodePortPool => self.node_port_pools.synced(),
             Kind::IpAddress => self.ip_addresses.synced(),
             Kind::ServiceCidr => self.service_cidrs.synced(),
         }
@@ -278,6 +299,8 @@ impl State {
             Kind::Namespace => self.namespaces.len(),
             Kind::Lease => self.leases.len(),
             Kind::LoadBalancerPool => self.load_balancer_pools.len(),
+            Kind::ServiceIpPool => self.service_ip_pools.len(),
+            Kind::NodePortPool => self.node_port_pools.len(),
             Kind::IpAddress => self.ip_addresses.len(),
             Kind::ServiceCidr => self.service_cidrs.len(),
         }
@@ -456,6 +479,10 @@ pub struct ChangeSet {
     pub leases: Edits<Lease>,
     /// LoadBalancerPools.
     pub load_balancer_pools: Edits<LoadBalancerPool>,
+    /// ServiceIPPools.
+    pub service_ip_pools: Edits<ServiceIpPool>,
+    /// NodePortPools.
+    pub node_port_pools: Edits<NodePortPool>,
     /// IPAddresses.
     pub ip_addresses: Edits<IpAddress>,
     /// ServiceCIDRs.
@@ -480,6 +507,8 @@ impl ChangeSet {
             && self.namespaces.is_empty()
             && self.leases.is_empty()
             && self.load_balancer_pools.is_empty()
+            && self.service_ip_pools.is_empty()
+            && self.node_port_pools.is_empty()
             && self.ip_addresses.is_empty()
             && self.service_cidrs.is_empty()
             && self.memberships.is_empty()
@@ -500,6 +529,8 @@ impl ChangeSet {
         merge(&mut self.namespaces, &later.namespaces);
         merge(&mut self.leases, &later.leases);
         merge(&mut self.load_balancer_pools, &later.load_balancer_pools);
+        merge(&mut self.service_ip_pools, &later.service_ip_pools);
+        merge(&mut self.node_port_pools, &later.node_port_pools);
         merge(&mut self.ip_addresses, &later.ip_addresses);
         merge(&mut self.service_cidrs, &later.service_cidrs);
         self.memberships.extend(later.memberships.iter().cloned());

@@ -39,7 +39,8 @@ pub enum ConditionStatus {
     Unknown,
 }
 
-fn date_time(_: &mut SchemaGenerator) -> Schema {
+/// The schema of a time.
+pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }
 

@@ -16,6 +16,7 @@
 mod condition;
 mod label_selector;
 mod load_balancer_pool;
+mod service_pools;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -23,11 +24,14 @@ use kube::CustomResourceExt;
 pub use condition::{Condition, ConditionStatus};
 pub use label_selector::{LabelSelector, Operator, Requirement};
 pub use load_balancer_pool::{Announce, LoadBalancerPool, LoadBalancerPoolSpec, LoadBalancerPoolStatus};
+pub use service_pools::{
+    NodePortPool, NodePortPoolSpec, PoolLease, PoolStatus, ServiceIPPool, ServiceIPPoolSpec,
+};
 
 /// The group of every kind.
 pub const GROUP: &str = "portolan.dev";
 
 /// The definitions of all kinds, by name.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![LoadBalancerPool::crd()]
+    vec![LoadBalancerPool::crd(), NodePortPool::crd(), ServiceIPPool::crd()]
 }

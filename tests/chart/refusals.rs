@@ -29,6 +29,7 @@ fn the_schema_names_the_key() {
         ("image.digest=latest", "/image/digest"),
         ("logFormat=xml", "/logFormat"),
         ("environment.enabled=maybe", "/environment/enabled"),
+        ("pools.enabled=maybe", "/pools/enabled"),
         ("webhook.port=443", "/webhook/port"),
         ("webhook.timeoutSeconds=6", "/webhook/timeoutSeconds"),
         ("webhook.existingSecret=A_b", "/webhook/existingSecret"),
@@ -138,6 +139,18 @@ fn contradictions_are_one_line() {
         (
             &["environment.enabled=true", "controllers.args={--controllers=endpoints}"],
             "environment.enabled and controllers.args: both say which controllers run",
+        ),
+        (
+            &["pools.enabled=true", "controllers.enabled=false"],
+            "pools.enabled: the controllers choose and serve the webhook",
+        ),
+        (
+            &["pools.enabled=true", "controllers.compareOnly=true"],
+            "pools.enabled: controllers that only compare write nothing",
+        ),
+        (
+            &["pools.enabled=true", "controllers.args={--controllers=endpoints}"],
+            "pools.enabled and controllers.args: both say which controllers run",
         ),
         (&["dns.clusterIPs={10.96.0.10}"], "dns.clusterIP and dns.clusterIPs: set one of them"),
         (

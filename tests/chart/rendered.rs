@@ -155,10 +155,52 @@ fn what_the_webhook_writes_is_granted_by_name() {
     for case in cases().iter().filter(|case| *case != "environment-values.yaml") {
         let objects = template("4", case, &[]).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert!(
-            ["configmaps", "secrets"].iter().all(|resource| rules(&objects, resource).is_empty()),
+            rules(&objects, "configmaps").is_empty()
+                && (case == "pools-values.yaml" || rules(&objects, "secrets").is_empty()),
             "{case}"
         );
     }
+}
+
+#[test]
+fn services_are_shown_to_a_webhook_only_where_there_may_be_pools() {
+    fn flags(objects: &[Value]) -> Vec<&str> {
+        args(objects, "Deployment", "portolan-controllers")
+    }
+    let name = "portolan-pools";
+    let objects = objects("pools-values.yaml", &[]);
+    let configuration = object(&objects, "MutatingWebhookConfiguration", name).expect("it is there");
+    let [webhook] = configuration["webhooks"].as_array().expect("webhooks").as_slice() else {
+        panic!("one webhook")
+    };
+    assert_eq!(
+        (&webhook["failurePolicy"], &webhook["sideEffects"]),
+        (&json!("Ignore"), &json!("NoneOnDryRun"))
+    );
+    assert_eq!(webhook["rules"][0]["resources"], json!(["services"]));
+    let excluded = &webhook["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!((&excluded["operator"], &excluded["values"]), (&json!("NotIn"), &json!(["kube-system"])));
+    assert!(flags(&objects).contains(&"--controllers=*,pools"), "{:?}", flags(&objects));
+    assert!(flags(&objects).contains(&"--webhook-configurations=portolan-pools"), "{:?}", flags(&objects));
+    let granted: Vec<_> =
+        grants(&objects, "controllers").into_iter().filter(|grant| grant.contains("pools")).collect();
+    let mut want = Vec::new();
+    for (resources, verbs) in [
+        (["serviceippools", "nodeportpools"], &["list", "watch"][..]),
+        (["serviceippools/status", "nodeportpools/status"], &["patch"]),
+    ] {
+        want.extend(resources.iter().flat_map(|one| verbs.iter().map(move |verb| format!("{one} {verb}"))));
+    }
+    let [granted, want] =
+        [granted, want].map(|list| list.into_iter().collect::<std::collections::BTreeSet<_>>());
+    assert_eq!(granted, want);
+    // The first configuration owns the ConfigMaps with service variables.
+    let both = self::objects("environment-values.yaml", &["pools.enabled=true"]);
+    let configurations = "--webhook-configurations=portolan-environment,portolan-pools";
+    assert!(flags(&both).contains(&configurations), "{:?}", flags(&both));
+    assert!(flags(&both).contains(&"--controllers=*,environment,pools"), "{:?}", flags(&both));
+    let without = self::objects("environment-values.yaml", &[]);
+    assert!(object(&without, "MutatingWebhookConfiguration", name).is_none());
 }
 
 #[test]
@@ -433,9 +475,12 @@ fn definitions_of_custom_resources_come_with_the_release_and_outlast_it() {
     let files =
         std::fs::read_dir(crate::helm::root().join("charts/portolan/files/crds")).expect("there are some");
     assert_eq!(definitions(&[]), [] as [Value; 0], "nothing reads such resources");
-    assert_eq!(definitions(&["proxy.announce.enabled=true"]).len(), 1);
+    let all = files.count();
+    for set in ["proxy.announce.enabled=true", "pools.enabled=true"] {
+        assert_eq!(definitions(&[set]).len(), all, "{set}");
+    }
     let made = definitions(&["controllers.loadBalancer.provider=pool"]);
-    assert_eq!(made.len(), files.count());
+    assert_eq!(made.len(), all);
     for definition in made {
         assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
         let plural = definition["spec"]["names"]["plural"].as_str().expect("it has a name");
@@ -445,7 +490,7 @@ fn definitions_of_custom_resources_come_with_the_release_and_outlast_it() {
     }
     let without = ["controllers.loadBalancer.provider=pool", "customResources.install=false"];
     assert_eq!(definitions(&without), [] as [Value; 0]);
-    assert_eq!(definitions(&["customResources.install=true"]).len(), 1);
+    assert_eq!(definitions(&["customResources.install=true"]).len(), all);
 }
 
 /// `helm upgrade --reuse-values` takes the values of the earlier release, which lack what came since.
@@ -454,6 +499,7 @@ fn values_that_came_later_may_be_absent() {
     let absent = [
         "customResources=null",
         "environment=null",
+        "pools=null",
         "webhook=null",
         "controllers.allocation=null",
         "controllers.loadBalancer=null",

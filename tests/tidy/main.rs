@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "controllers/src/allocation/look.rs",
     "controllers/cloud/pool/src/allocator",
     "controllers/cloud/pool/src/request.rs",
+    "controllers/service-pools/src/",
     "controllers/src/difference.rs",
     "controllers/src/endpoints/",
     "controllers/src/environment/",
@@ -126,6 +127,7 @@ fn pure_crates_depend_on_nothing_impure() {
     for manifest in [
         "core/Cargo.toml",
         "controllers/allocation/Cargo.toml",
+        "controllers/service-pools/Cargo.toml",
         "dns/zone/Cargo.toml",
         "proxy/announce/Cargo.toml",
         "proxy/rules/Cargo.toml",

@@ -53,12 +53,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if .Values.controllers.serviceCIDR }}{{ $names = append $names "service-cidr" }}{{ end }}
 {{- if (.Values.controllers.loadBalancer).provider }}{{ $names = append $names "loadbalancer" }}{{ end }}
 {{- if (.Values.environment).enabled }}{{ $names = append $names "environment" }}{{ end }}
+{{- if (.Values.pools).enabled }}{{ $names = append $names "pools" }}{{ end }}
 {{- join "," $names }}
 {{- end }}
 
 {{/* Whether the definitions of custom resources come with the release: said by the values, else where something reads such resources. */}}
 {{- define "portolan.customResources" -}}
 {{- $said := (.Values.customResources).install -}}
-{{- $read := or (eq (toString (.Values.controllers.loadBalancer).provider) "pool") (.Values.proxy.announce).enabled -}}
+{{- $read := or (eq (toString (.Values.controllers.loadBalancer).provider) "pool") (.Values.proxy.announce).enabled (.Values.pools).enabled -}}
 {{- if kindIs "bool" $said }}{{ if $said }}yes{{ end }}{{ else if $read }}yes{{ end -}}
 {{- end }}

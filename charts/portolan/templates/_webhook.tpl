@@ -2,13 +2,14 @@
 
 {{/* Whether any feature needs it. */}}
 {{- define "portolan.webhook" -}}
-{{- if and .Values.controllers.enabled (.Values.environment).enabled }}yes{{ end -}}
+{{- if and .Values.controllers.enabled (or (.Values.environment).enabled (.Values.pools).enabled) }}yes{{ end -}}
 {{- end }}
 
-{{/* Names of the configurations that the leader tells whom to trust, separated by commas. */}}
+{{/* Names of the configurations that the leader tells whom to trust, separated by commas; the first one owns the ConfigMaps. */}}
 {{- define "portolan.webhookConfigurations" -}}
 {{- $names := list -}}
 {{- if (.Values.environment).enabled }}{{ $names = append $names "portolan-environment" }}{{ end -}}
+{{- if (.Values.pools).enabled }}{{ $names = append $names "portolan-pools" }}{{ end -}}
 {{- join "," $names -}}
 {{- end }}
 

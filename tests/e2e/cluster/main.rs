@@ -21,6 +21,7 @@ mod pools;
 mod readiness;
 mod resolve;
 mod roles;
+mod service_pools;
 mod settings;
 mod traffic;
 mod upgrade;
@@ -144,7 +145,10 @@ const INSTALL: &[Case] = &[
     ("the commands of docs/install.md", docs::install),
 ];
 
-const CONTROL_PLANE: &[Case] = &[("load balancers get addresses from pools", pools::give_addresses)];
+const CONTROL_PLANE: &[Case] = &[
+    ("load balancers get addresses from pools", pools::give_addresses),
+    ("Services get cluster IPs and node ports from pools", service_pools::choose_values),
+];
 
 const ALLOCATION: &[Case] = &[
     ("a ServiceCIDR comes, is kept while it is needed, and goes", allocation::ranges_come_and_go),

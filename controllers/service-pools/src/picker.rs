@@ -1,0 +1,262 @@
+//! All pools, and what is known of who has what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_allocation::{Change, Registry, Terms};
+use portolan_core::{Labels, ObjectName, PoolLease, Service};
+
+use crate::entry::Entry;
+use crate::reservations::{Reservation, Reservations};
+use crate::{Bounds, Choice, PoolKey, PoolSpec, Report, Request, Space, Value, Wants, values_of};
+
+mod session;
+
+use session::Session;
+
+/// A value that a Service has given up is not chosen for so long: the API server lets go of it only after the Service's change
+/// is stored, and so seen here.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A value that was chosen for one Service, and that another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// From which pool it was chosen.
+    pub pool: PoolKey,
+    /// The value.
+    pub value: Value,
+    /// For whom.
+    pub wanted: ObjectName,
+    /// Who has it.
+    pub owner: ObjectName,
+}
+
+/// Chooses cluster IPs and node ports.
+///
+/// Times are durations since the Unix epoch, by this machine's clock.
+#[derive(Clone, Debug)]
+pub struct Picker {
+    holder: String,
+    terms: Terms,
+    bounds: Bounds,
+    namespaces: BTreeMap<Arc<str>, Labels>,
+    /// By kind, priority and name.
+    pools: Vec<Entry>,
+    leases: BTreeMap<PoolKey, Vec<PoolLease>>,
+    held: Registry<Value, ObjectName>,
+    reservations: Reservations,
+}
+
+impl Picker {
+    /// Nothing is known. `holder` names this run of this replica in leases.
+    pub fn new(holder: String, terms: Terms, bounds: Bounds) -> Self {
+        Self {
+            holder,
+            terms,
+            bounds,
+            namespaces: BTreeMap::new(),
+            pools: Vec::new(),
+            leases: BTreeMap::new(),
+            held: Registry::default(),
+            reservations: Reservations::default(),
+        }
+    }
+
+    /// Says what the API server takes.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        if self.bounds != bounds {
+            self.bounds = bounds;
+            let specs = self.pools.iter().map(|pool| pool.spec.clone()).collect();
+            self.build(specs);
+        }
+    }
+
+    /// Says what a namespace's labels are, or that it is gone.
+    pub fn set_namespace(&mut self, name: &Arc<str>, labels: Option<&Labels>) {
+        match labels {
+            Some(labels) => drop(self.namespaces.insert(name.clone(), labels.clone())),
+            None => drop(self.namespaces.remove(name)),
+        }
+    }
+
+    /// Says what is wanted of all pools. What is as it was costs nothing but the comparison.
+    pub fn set_pools(&mut self, mut specs: Vec<PoolSpec>) {
+        // Of two pools with a value in common the first by name has it.
+        specs.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut known: Vec<_> = self.pools.iter().map(|pool| &pool.spec).collect();
+        known.sort_by(|one, other| one.key.cmp(&other.key));
+        if !known.iter().copied().eq(&specs) {
+            self.build(specs);
+        }
+    }
+
+    fn build(&mut self, mut specs: Vec<PoolSpec>) {
+        specs.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut pools: Vec<Entry> = Vec::new();
+        for spec in specs {
+            let entry = Entry::new(spec, &pools, &self.bounds);
+            pools.push(entry);
+        }
+        for (value, owners) in self.held.iter() {
+            for space in pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
+                space.follow(*value, owners);
+            }
+        }
+        // Also what is in no pool now: it may be in one again before the reservation is over.
+        for (value, reservation) in self.reservations.iter() {
+            for space in pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
+                // It is in one of them at most.
+                let _ = space.reserve(value, &reservation.owner, reservation.until);
+            }
+        }
+        let place = |pool: &Entry| {
+            let PoolSpec { key, scope, .. } = &pool.spec;
+            (key.kind, scope.priority.is_none(), scope.priority, key.name.clone())
+        };
+        pools.sort_by_key(place);
+        self.leases.retain(|key, _| pools.iter().any(|pool| pool.spec.key == *key));
+        for pool in &mut pools {
+            if let Some(leases) = self.leases.get(&pool.spec.key) {
+                pool.spaces.values_mut().for_each(|space| space.set_leases(leases));
+            }
+        }
+        self.pools = pools;
+    }
+
+    /// Says which leases the status of a pool shows.
+    pub fn set_leases(&mut self, key: &PoolKey, leases: &[PoolLease]) {
+        let before = self.leases.insert(key.clone(), leases.to_vec());
+        if before.is_none_or(|before| before != leases)
+            && let Some(pool) = self.pools.iter_mut().find(|pool| pool.spec.key == *key)
+        {
+            pool.spaces.values_mut().for_each(|space| space.set_leases(leases));
+        }
+    }
+
+    /// Says what a Service is, and what it was before. Returns the choices that came to nothing because it has their values.
+    pub fn see(
+        &mut self,
+        name: &ObjectName,
+        old: Option<&Service>,
+        new: Option<&Service>,
+        now: Duration,
+    ) -> Vec<Conflict> {
+        let [old, new] = [old, new].map(|service| service.map(values_of).unwrap_or_default());
+        let mut conflicts = Vec::new();
+        let touched: BTreeSet<_> = old.iter().chain(&new).copied().collect();
+        for value in touched {
+            let change = if new.contains(&value) {
+                self.held.claim(value, name.clone())
+            } else {
+                self.held.release(&value, name)
+            };
+            let owners = self.held.owners(&value);
+            for space in self.pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
+                space.follow(value, owners);
+                if change == Change::Free {
+                    // It may be in no range of this pool.
+                    let _ = space.reserve(value, name, now + SETTLE);
+                }
+            }
+            if owners.is_empty() {
+                continue;
+            }
+            if let Some(Reservation { owner: wanted, pool, .. }) = self.reservations.remove(value) {
+                // The API server has found a name.
+                let named = wanted.name.is_empty() && wanted.namespace == name.namespace;
+                if wanted != *name && !named {
+                    conflicts.push(Conflict { pool, value, wanted, owner: name.clone() });
+                }
+            }
+        }
+        conflicts
+    }
+
+    /// Forgets the choices that came to nothing. Costs what it forgets.
+    pub fn expire(&mut self, now: Duration) {
+        self.reservations.expire(now);
+        for space in self.pools.iter_mut().flat_map(|pool| pool.spaces.values_mut()) {
+            space.expire(now);
+        }
+    }
+
+    /// What a Service is to get. Unless it is for a dry run, that is reserved.
+    pub fn choose(&mut self, request: &Request<'_>, now: Duration, seed: u64) -> Choice {
+        self.expire(now);
+        let wants = Wants::read(request.service, request.old, &self.bounds.families);
+        let mut choice = Choice { warnings: self.warnings(request, &wants.asked), ..Choice::default() };
+        let mut session = Session { picker: self, request, now, seed, choice: &mut choice };
+        session.addresses(&wants);
+        session.ports(&wants);
+        choice
+    }
+
+    /// What is asked for and somebody else has.
+    fn warnings(&self, request: &Request<'_>, asked: &[Value]) -> Vec<String> {
+        let own = request.owner();
+        let taken = asked.iter().filter_map(|value| {
+            let owner = self.held.owners(value).iter().find(|owner| **owner != own)?;
+            Some(match value {
+                Value::Ip(ip) => format!("{ip} is the cluster IP of {owner}"),
+                Value::Port(port) => format!("{port} is a node port of {owner}"),
+            })
+        });
+        taken.collect()
+    }
+
+    /// What is told of a pool.
+    pub fn report(&self, key: &PoolKey) -> Option<Report> {
+        self.pool(key).map(Entry::report)
+    }
+
+    /// All pools.
+    pub fn keys(&self) -> impl Iterator<Item = &PoolKey> {
+        self.pools.iter().map(|pool| &pool.spec.key)
+    }
+
+    /// Whether this replica has less of a pool at hand than is good.
+    pub fn short(&self, key: &PoolKey, now: Duration) -> bool {
+        let mut spaces = self.pool(key).into_iter().flat_map(|pool| pool.spaces.values());
+        spaces.any(|space| space.short(&self.holder, now, &self.terms))
+    }
+
+    /// The leases of a pool as they should be written; `None` if there is no need to.
+    pub fn renewed(&self, key: &PoolKey, now: Duration, seed: u64) -> Option<Vec<PoolLease>> {
+        self.rewritten(key, |space| space.renewed(&self.holder, now, &self.terms, seed))
+    }
+
+    /// The leases of a pool after this replica's last choice; `None` if there is no need to write them.
+    pub fn given_back(&self, key: &PoolKey, now: Duration) -> Option<Vec<PoolLease>> {
+        self.rewritten(key, |space| space.given_back(&self.holder, now, &self.terms))
+    }
+
+    fn rewritten(
+        &self,
+        key: &PoolKey,
+        rewrite: impl Fn(&Space) -> Option<Vec<PoolLease>>,
+    ) -> Option<Vec<PoolLease>> {
+        let spaces = &self.pool(key)?.spaces;
+        let mut changed = false;
+        let leases = spaces.values().flat_map(|space| {
+            let new = rewrite(space);
+            changed |= new.is_some();
+            new.unwrap_or_else(|| space.leases())
+        });
+        let leases: Vec<_> = leases.collect();
+        changed.then_some(leases)
+    }
+
+    /// The leases of a pool as they are.
+    pub fn leases(&self, key: &PoolKey) -> Vec<PoolLease> {
+        let spaces = self.pool(key).into_iter().flat_map(|pool| pool.spaces.values());
+        spaces.flat_map(Space::leases).collect()
+    }
+
+    fn pool(&self, key: &PoolKey) -> Option<&Entry> {
+        self.pools.iter().find(|pool| pool.spec.key == *key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

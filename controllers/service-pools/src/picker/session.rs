@@ -1,0 +1,105 @@
+//! The answer to one request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portolan_core::Labels;
+
+use super::Picker;
+use crate::reservations::Reservation;
+use crate::{Choice, Domain, PoolKind, PortWant, Request, Value, Wants};
+
+/// A choice older than this is known to have come to nothing if the Service has not come with it since: the same Service
+/// may get it again, so that one which is refused again and again (as by a quota) does not use up a pool.
+const STALE: Duration = Duration::from_secs(5);
+
+/// The answer to one request.
+pub(super) struct Session<'a, 'b> {
+    pub(super) picker: &'a mut Picker,
+    pub(super) request: &'a Request<'b>,
+    pub(super) now: Duration,
+    pub(super) seed: u64,
+    pub(super) choice: &'a mut Choice,
+}
+
+impl Session<'_, '_> {
+    pub(super) fn addresses(&mut self, wants: &Wants) {
+        let mut addresses: Vec<_> = wants.addresses.iter().copied().map(Value::Ip).collect();
+        let said = addresses.len();
+        for family in &wants.families {
+            // A second one cannot be said without the first.
+            let Some(value) = self.pick(PoolKind::Addresses, (*family).into()) else { break };
+            addresses.push(value);
+        }
+        if addresses.len() > said {
+            self.choice.set_addresses(&addresses);
+        }
+    }
+
+    pub(super) fn ports(&mut self, wants: &Wants) {
+        let mut chosen = BTreeMap::new();
+        for want in &wants.ports {
+            let PortWant { index, like } = *want;
+            let port = match like {
+                Some(earlier) => chosen.get(&earlier).copied(),
+                None => self.port(),
+            };
+            if let Some(port) = port {
+                chosen.insert(index, port);
+                self.choice.set_port(*want, port);
+            }
+        }
+        if let Some(port) = wants.health.then(|| self.port()).flatten() {
+            self.choice.set_health_port(port);
+        }
+    }
+
+    fn port(&mut self) -> Option<u16> {
+        match self.pick(PoolKind::Ports, Domain::Port)? {
+            Value::Port(port) => Some(port),
+            Value::Ip(_) => None,
+        }
+    }
+
+    /// A value of the first pool that is for the Service and has one.
+    fn pick(&mut self, kind: PoolKind, domain: Domain) -> Option<Value> {
+        let Self { picker, request, now, seed, choice } = self;
+        let nothing = Labels::new();
+        let of_namespace = picker.namespaces.get(request.namespace).unwrap_or(&nothing);
+        let (labels, owner) = (request.labels(), request.owner());
+        let (holder, terms) = (&picker.holder, &picker.terms);
+        let chosen: Vec<_> = choice.picks.iter().map(|(_, value)| *value).collect();
+        let pools = picker.pools.iter_mut().filter(|pool| {
+            pool.spec.key.kind == kind && pool.spec.scope.admits(request.namespace, of_namespace, &labels)
+        });
+        let mut asked = None;
+        for pool in pools {
+            let key = &pool.spec.key;
+            let Some(space) = pool.spaces.get_mut(&domain) else { continue };
+            asked.get_or_insert_with(|| key.clone());
+            let again = picker.reservations.of(&owner).find(|(value, reservation)| {
+                !owner.name.is_empty()
+                    && reservation.pool == *key
+                    && reservation.since + STALE <= *now
+                    && !chosen.contains(value)
+                    && space.may_choose(*value, holder, *now, terms)
+            });
+            let again = again.map(|(value, _)| value);
+            let Some(value) = again.or_else(|| space.pick(holder, *now, terms, &chosen, *seed)) else {
+                continue;
+            };
+            if !request.dry_run {
+                let until = *now + terms.grace;
+                if space.reserve(value, &owner, until).is_err() {
+                    continue;
+                }
+                let reservation = Reservation { owner, pool: key.clone(), since: *now, until };
+                picker.reservations.insert(value, reservation);
+            }
+            choice.picks.push((key.clone(), value));
+            return Some(value);
+        }
+        choice.left.extend(asked);
+        None
+    }
+}

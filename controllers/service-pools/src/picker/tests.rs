@@ -1,0 +1,215 @@
+use portolan_allocation::PortRange;
+use portolan_core::{IpFamily, PoolScope};
+use serde_json::json;
+
+use super::*;
+use crate::{PoolKind, Span};
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const TERMS: Terms = Terms { lease: s(300), grace: s(90), skew: s(10) };
+const NOW: Duration = s(1_000_000);
+
+fn key(kind: PoolKind, name: &str) -> PoolKey {
+    PoolKey { kind, name: name.into() }
+}
+
+fn spec(kind: PoolKind, name: &str, values: &[&str], namespace: &str) -> PoolSpec {
+    let namespaces = if namespace.is_empty() { Vec::new() } else { vec![namespace.into()] };
+    PoolSpec {
+        key: key(kind, name),
+        spans: values.iter().map(|text| Span::parse(text).unwrap()).collect(),
+        reserved: Vec::new(),
+        scope: PoolScope { namespaces, ..PoolScope::default() },
+        problems: Vec::new(),
+    }
+}
+
+fn picker(specs: Vec<PoolSpec>) -> Picker {
+    let bounds = Bounds {
+        families: vec![IpFamily::V4, IpFamily::V6],
+        addresses: vec!["10.96.0.0/16".parse().unwrap(), "fd00::/112".parse().unwrap()],
+        ports: PortRange::new(&(30000..=32767)).unwrap(),
+    };
+    let mut picker = Picker::new("me".to_owned(), TERMS, bounds);
+    picker.set_pools(specs);
+    lease(&mut picker, NOW);
+    picker
+}
+
+/// Writes what is to be written.
+fn lease(picker: &mut Picker, now: Duration) {
+    for key in picker.keys().cloned().collect::<Vec<_>>() {
+        if let Some(leases) = picker.renewed(&key, now, 7) {
+            picker.set_leases(&key, &leases);
+        }
+    }
+}
+
+fn ask(picker: &mut Picker, name: &str, spec: &serde_json::Value, now: Duration) -> Choice {
+    let service = json!({"metadata": {"name": name}, "spec": spec});
+    let request = Request { namespace: "shop", name, service: &service, old: None, dry_run: false };
+    picker.choose(&request, now, 3)
+}
+
+fn stored(name: &str, spec: &serde_json::Value) -> Service {
+    let service = json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec});
+    serde_json::from_value(service).unwrap()
+}
+
+fn values(choice: &Choice) -> Vec<String> {
+    choice.picks.iter().map(|(_, value)| value.to_string()).collect()
+}
+
+#[test]
+fn a_service_gets_what_its_pools_have_and_no_value_twice() {
+    let mut picker = picker(vec![
+        spec(PoolKind::Addresses, "b", &["10.96.9.0/30", "fd00::100/126"], "shop"),
+        spec(PoolKind::Addresses, "a", &["10.96.8.0/24"], "other"),
+        spec(PoolKind::Ports, "p", &["30100-30101"], ""),
+    ]);
+    let both = json!({"type": "NodePort", "ipFamilyPolicy": "PreferDualStack",
+        "ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]});
+    let choice = ask(&mut picker, "dns", &both, NOW);
+    assert_eq!((choice.picks.len(), choice.left.len(), choice.warnings.len()), (3, 0, 0), "{choice:?}");
+    let paths: Vec<_> = choice.patch.iter().map(|change| change["path"].as_str().unwrap()).collect();
+    let want = ["/spec/clusterIP", "/spec/clusterIPs", "/spec/ports/0/nodePort", "/spec/ports/1/nodePort"];
+    assert_eq!(paths, want);
+    assert_eq!(choice.patch[2]["value"], choice.patch[3]["value"]);
+    assert_eq!(choice.patch[1]["value"][0], choice.patch[0]["value"]);
+
+    // A quarter of four values is one block; more comes when the replica is short of some.
+    let mut got = vec![values(&choice)];
+    assert!(picker.short(&key(PoolKind::Addresses, "b"), NOW));
+    for name in ["x", "y"] {
+        lease(&mut picker, NOW);
+        got.push(values(&ask(&mut picker, name, &both, NOW)));
+    }
+    let all: BTreeSet<_> = got.iter().flatten().collect();
+    assert_eq!(all.len(), got.iter().map(Vec::len).sum::<usize>(), "{got:?}");
+    // The ports are used up.
+    let choice = ask(&mut picker, "z", &both, NOW);
+    assert_eq!(choice.left.last(), Some(&key(PoolKind::Ports, "p")));
+}
+
+#[test]
+fn without_a_pool_or_a_lease_the_api_server_picks() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.8.0/24"], "other")]);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW), Choice::default());
+    picker.set_pools(vec![spec(PoolKind::Addresses, "a", &["10.96.8.0/24"], "shop")]);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW).picks.len(), 1);
+    // The lease is too near to its end.
+    let late = ask(&mut picker, "web", &json!({}), NOW + s(211));
+    assert_eq!((late.patch.len(), late.left), (0, vec![key(PoolKind::Addresses, "a")]));
+}
+
+#[test]
+fn a_dry_run_reserves_nothing() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    let service = json!({"metadata": {}, "spec": {}});
+    let request = Request { namespace: "shop", name: "dry", service: &service, old: None, dry_run: true };
+    assert_eq!(values(&picker.choose(&request, NOW, 0)), ["10.96.9.1"]);
+    assert_eq!(values(&ask(&mut picker, "web", &json!({}), NOW)), ["10.96.9.1"]);
+    assert_eq!(ask(&mut picker, "late", &json!({}), NOW).left.len(), 1);
+}
+
+#[test]
+fn a_choice_that_comes_to_nothing_is_given_again() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW).picks.len(), 1);
+    // To the same Service when the first request is over, to others when it cannot be stored any more.
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW + s(1)).picks.len(), 0);
+    assert_eq!(ask(&mut picker, "web", &json!({}), NOW + s(6)).picks.len(), 1);
+    lease(&mut picker, NOW + s(150));
+    assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(95)).picks.len(), 0);
+    assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(150)).picks.len(), 1);
+}
+
+#[test]
+fn an_owner_is_named_and_a_lost_race_is_counted() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1-10.96.9.8"], "")]);
+    let name = ObjectName::new("shop", "web");
+    let web = stored(
+        "web",
+        &json!({"type": "NodePort", "clusterIPs": ["10.96.0.20"], "ports": [{"port": 80, "nodePort": 30080}]}),
+    );
+    assert_eq!(picker.see(&name, None, Some(&web), NOW), []);
+    let asks =
+        json!({"type": "NodePort", "clusterIP": "10.96.0.20", "ports": [{"port": 80, "nodePort": 30080}]});
+    let want = ["10.96.0.20 is the cluster IP of shop/web", "30080 is a node port of shop/web"];
+    assert_eq!(ask(&mut picker, "mine", &asks, NOW).warnings, want);
+    assert_eq!(ask(&mut picker, "web", &asks, NOW).warnings, [] as [&str; 0]);
+
+    // The Service itself comes: no conflict. Another one has it: one.
+    for (name, comes, conflicts) in [("one", "one", 0), ("two", "three", 1), ("", "web-x7", 0)] {
+        let choice = ask(&mut picker, name, &json!({}), NOW);
+        lease(&mut picker, NOW);
+        let address = values(&choice).remove(0);
+        let stored = stored(comes, &json!({"clusterIPs": [address]}));
+        let found = picker.see(&ObjectName::new("shop", comes), None, Some(&stored), NOW);
+        assert_eq!(found.len(), conflicts, "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_given_up_is_left_alone_for_a_moment() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    let (name, web) = (ObjectName::new("shop", "web"), stored("web", &json!({"clusterIPs": ["10.96.9.1"]})));
+    picker.see(&name, None, Some(&web), NOW);
+    picker.see(&name, Some(&web), None, NOW);
+    for (seconds, count) in [(0, 0), (4, 0), (5, 1)] {
+        assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(seconds)).picks.len(), count, "{seconds}");
+    }
+}
+
+#[test]
+fn what_a_pool_was_before_stays_leased() {
+    let pool = |values: &str| vec![spec(PoolKind::Addresses, "a", &[values], "")];
+    let mut mine = picker(pool("10.96.9.0/28"));
+    let of_mine = mine.leases(&key(PoolKind::Addresses, "a"));
+    // Another replica sees the pool as it is now, this one does not.
+    let mut other = mine.clone();
+    other.holder = "other".to_owned();
+    other.set_pools(pool("10.96.9.0/24"));
+    other.set_leases(&key(PoolKind::Addresses, "a"), &of_mine);
+    lease(&mut other, NOW);
+    let of_both = other.leases(&key(PoolKind::Addresses, "a"));
+    assert!(of_mine.iter().all(|lease| of_both.contains(lease)), "{of_both:?}");
+    let got: Vec<_> =
+        ["p", "q", "r", "s"].map(|name| values(&ask(&mut other, name, &json!({}), NOW))).concat();
+    let theirs: Vec<_> =
+        ["a", "b", "c", "d"].map(|name| values(&ask(&mut mine, name, &json!({}), NOW))).concat();
+    assert!(got.len() == 4 && !theirs.is_empty());
+    assert!(got.iter().all(|value| !theirs.contains(value)), "{got:?} {theirs:?}");
+}
+
+#[test]
+fn a_lease_is_given_back_when_nothing_is_in_flight() {
+    let picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/28"], "")]);
+    let key = key(PoolKind::Addresses, "a");
+    assert_eq!(picker.renewed(&key, NOW + s(60), 0), None);
+    let back = picker.given_back(&key, NOW).unwrap();
+    let ends: Vec<_> = back.iter().map(|lease| lease.until.unwrap().as_second()).collect();
+    assert!(!ends.is_empty() && ends.iter().all(|end| *end == 1_000_091), "{ends:?}");
+}
+
+#[test]
+fn pools_report_what_is_wrong() {
+    let mut bad = spec(PoolKind::Addresses, "b", &["10.96.9.4-10.96.9.9", "192.0.2.1"], "");
+    bad.scope.priority = Some(1);
+    let picker = picker(vec![
+        bad,
+        spec(PoolKind::Addresses, "a", &["10.96.9.0/29"], ""),
+        spec(PoolKind::Addresses, "none", &["198.51.100.0/24"], ""),
+    ]);
+    let report = |name: &str| picker.report(&key(PoolKind::Addresses, name)).unwrap();
+    let b = report("b");
+    assert_eq!((b.ready, b.reason, b.used, b.free), (true, "Overlaps", 0, 2));
+    assert!(b.message.contains("ServiceIPPool/a") && b.message.contains("192.0.2.1"), "{}", b.message);
+    assert_eq!((report("a").ready, report("a").reason, report("a").free), (true, "Usable", 8));
+    assert_eq!((report("none").ready, report("none").reason), (false, "OutOfRange"));
+    let order: Vec<_> = picker.keys().map(|key| key.name.to_string()).collect();
+    assert_eq!(order, ["b", "a", "none"], "by priority");
+}

@@ -1,0 +1,252 @@
+//! Cluster IPs and node ports from pools: the API server and the controllers, no node.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use portolan_e2e::{Cluster, repository, wait_until};
+use serde_json::{Value, json};
+
+/// How the controllers run here: in the API server's own network.
+const FLAGS: &str = "--controllers=*,pools --webhook-bind-address=0.0.0.0:10263 \
+                     --webhook-configurations=portolan-pools";
+
+const TIME: Duration = Duration::from_secs(60);
+
+const OBJECTS: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: lab, labels: {team: lab}}
+---
+apiVersion: portolan.dev/v1alpha1
+kind: ServiceIPPool
+metadata: {name: shop}
+spec: {addresses: [10.96.0.32/27], reserved: [10.96.0.32-10.96.0.33], namespaces: [shop]}
+---
+apiVersion: portolan.dev/v1alpha1
+kind: ServiceIPPool
+metadata: {name: lab}
+spec: {addresses: [10.96.0.64-10.96.0.95, 192.0.2.1], namespaceSelector: {matchLabels: {team: lab}}}
+---
+apiVersion: portolan.dev/v1alpha1
+kind: NodePortPool
+metadata: {name: shop}
+spec: {ports: [30010-30029], namespaces: [shop]}
+---
+apiVersion: portolan.dev/v1alpha1
+kind: NodePortPool
+metadata: {name: lab}
+spec: {ports: [30040-30059], namespaceSelector: {matchLabels: {team: lab}}}
+"#;
+
+/// The Service by which the API server finds the webhook, and the slice that the controllers would have if they were pods.
+fn webhook_service(address: &str) -> String {
+    let metadata =
+        |labels: Value| json!({"namespace": "kube-system", "name": "portolan-webhook", "labels": labels});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(json!({})),
+        "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 10263}]}});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": metadata(json!({"kubernetes.io/service-name": "portolan-webhook"})),
+        "ports": [{"name": "https", "port": 10263, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}]});
+    json!({"apiVersion": "v1", "kind": "List", "items": [service, slice]}).to_string()
+}
+
+/// What the chart makes.
+fn configuration() -> Value {
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": "portolan-pools"}, "webhooks": [{
+        "name": "services.pools.portolan.dev",
+        "clientConfig": {"service": {"namespace": "kube-system", "name": "portolan-webhook", "port": 443,
+            "path": "/mutate-services"}},
+        "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent", "reinvocationPolicy": "IfNeeded",
+        "timeoutSeconds": 2, "failurePolicy": "Ignore", "sideEffects": "NoneOnDryRun",
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
+            "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"}],
+        "namespaceSelector": {"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]}}]})
+}
+
+fn service(namespace: &str, name: &str, spec: &Value) -> String {
+    let mut service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"namespace": namespace, "name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        service["spec"][field] = value.clone();
+    }
+    service.to_string()
+}
+
+/// The last part of the cluster IP, and the first node port.
+fn values(spec: &Value) -> Result<(u8, u64)> {
+    let address = spec["clusterIP"].as_str().context("no address")?;
+    let address: std::net::Ipv4Addr = address.parse()?;
+    let [10, 96, 0, last] = address.octets() else { bail!("{address} is of no pool") };
+    Ok((last, spec["ports"][0]["nodePort"].as_u64().context("no node port")?))
+}
+
+fn within(spec: &Value, namespace: &str) -> Result<()> {
+    let (address, port) = values(spec)?;
+    let fits = match namespace {
+        "shop" => (34..=63).contains(&address) && (30010..=30029).contains(&port),
+        _ => (64..=95).contains(&address) && (30040..=30059).contains(&port),
+    };
+    ensure!(fits, "{namespace} got 10.96.0.{address} and {port}");
+    Ok(())
+}
+
+fn get(cluster: &Cluster, namespace: &str, name: &str) -> Result<Value> {
+    Ok(cluster.get(&["service", "-n", namespace, name])?["spec"].take())
+}
+
+/// Waits until the webhook answers and has values at hand.
+fn answering(cluster: &Cluster) -> Result<()> {
+    wait_until(TIME, || {
+        for namespace in ["shop", "lab"] {
+            let spec = dry_run(cluster, namespace, "probe")?;
+            within(&spec, namespace)?;
+        }
+        Ok(())
+    })
+}
+
+fn dry_run(cluster: &Cluster, namespace: &str, name: &str) -> Result<Value> {
+    let arguments = [
+        "create",
+        "service",
+        "nodeport",
+        name,
+        "--tcp=80",
+        "-n",
+        namespace,
+        "--dry-run=server",
+        "-o",
+        "json",
+    ];
+    let made: Value = serde_json::from_str(&cluster.kubectl(&arguments)?)?;
+    Ok(made["spec"].clone())
+}
+
+/// Two namespaces with pools; a value that is taken; dry runs; the webhook away; a replica killed.
+pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
+    for plural in ["serviceippools", "nodeportpools"] {
+        let definition = repository()?.join(format!("charts/portolan/files/crds/{plural}.yaml"));
+        cluster.apply(&std::fs::read_to_string(definition)?)?;
+        let name = format!("crd/{plural}.portolan.dev");
+        cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=20s"])?;
+    }
+    refuses_nonsense(cluster)?;
+    cluster.apply(OBJECTS)?;
+    cluster.apply(&webhook_service(cluster.variable("CP_IP")?))?;
+    cluster.apply(&configuration().to_string())?;
+    cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", FLAGS, "restart", &["controllers"])?;
+    answering(cluster)?;
+
+    // Each namespace from its own pools, no value twice.
+    for namespace in ["shop", "lab"] {
+        for number in 0..4 {
+            cluster.apply(&service(namespace, &format!("web-{number}"), &json!({})))?;
+            within(&get(cluster, namespace, &format!("web-{number}"))?, namespace)?;
+        }
+    }
+    // A change of type, and one number for two protocols.
+    cluster.apply(&service("shop", "plain", &json!({"type": "ClusterIP"})))?;
+    let before = get(cluster, "shop", "plain")?["clusterIP"].clone();
+    cluster.apply(&service("shop", "plain", &json!({})))?;
+    let after = get(cluster, "shop", "plain")?;
+    within(&after, "shop")?;
+    ensure!(after["clusterIP"] == before, "the address changed from {before}");
+    let both = json!({"ports": [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]});
+    cluster.apply(&service("shop", "dns", &both))?;
+    let ports = get(cluster, "shop", "dns")?["ports"].clone();
+    ensure!(ports[0]["nodePort"] == ports[1]["nodePort"], "{ports}");
+    // A namespace without pools is the API server's.
+    cluster.apply(&service("default", "other", &json!({})))?;
+
+    taken(cluster)?;
+
+    // As many dry runs as a block has values, and each shows one.
+    for _ in 0..20 {
+        within(&dry_run(cluster, "shop", "dry")?, "shop")?;
+    }
+    reports(cluster)?;
+
+    // Nobody answers: Services are made as without pools.
+    cluster.kill("controllers", "KILL")?;
+    cluster.apply(&service("shop", "meanwhile", &json!({})))?;
+    cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", FLAGS, "restart", &["controllers"])?;
+    answering(cluster)?;
+    for number in 0..3 {
+        cluster.apply(&service("shop", &format!("later-{number}"), &json!({})))?;
+        within(&get(cluster, "shop", &format!("later-{number}"))?, "shop")?;
+    }
+
+    cluster.kubectl(&[
+        "delete",
+        "mutatingwebhookconfiguration/portolan-pools",
+        "namespace/shop",
+        "namespace/lab",
+    ])?;
+    cluster.kubectl(&["delete", "svcpool,nppool", "--all"])?;
+    cluster.kubectl(&["delete", "service/other"])?;
+    cluster.kubectl(&[
+        "delete",
+        "-n",
+        "kube-system",
+        "service/portolan-webhook",
+        "endpointslice/portolan-webhook",
+    ])?;
+    cluster.restart("controllers")
+}
+
+/// What another Service has is refused by the API server, and the warning names the owner.
+fn taken(cluster: &Cluster) -> Result<()> {
+    let spec = get(cluster, "shop", "web-0")?;
+    let (address, port) = values(&spec)?;
+    let asks = service("lab", "envious", &json!({"clusterIP": spec["clusterIP"]}));
+    let refusal = cluster.apply(&asks).err().map(|error| error.to_string()).unwrap_or_default();
+    let warning = format!("Warning: 10.96.0.{address} is the cluster IP of shop/web-0");
+    ensure!(refusal.contains(&warning) && refusal.contains("already allocated"), "{refusal}");
+    let asks = service("lab", "envious", &json!({"ports": [{"port": 80, "nodePort": port}]}));
+    let refusal = cluster.apply(&asks).err().map(|error| error.to_string()).unwrap_or_default();
+    let warning = format!("Warning: {port} is a node port of shop/web-0");
+    ensure!(refusal.contains(&warning) && refusal.contains("already allocated"), "{refusal}");
+    Ok(())
+}
+
+/// The leader tells what is used and what is wrong.
+fn reports(cluster: &Cluster) -> Result<()> {
+    wait_until(TIME, || {
+        let pool = cluster.get(&["svcpool", "lab"])?;
+        let status = &pool["status"];
+        let ready = &status["conditions"][0];
+        // What was chosen for a Service that was refused is reserved for a while.
+        ensure!(status["used"] == 4, "{status}");
+        ensure!(status["free"].as_u64().is_some_and(|free| (26..=28).contains(&free)), "{status}");
+        ensure!(ready["status"] == "True" && ready["reason"] == "OutOfRange", "{ready}");
+        ensure!(ready["message"].as_str().is_some_and(|text| text.contains("192.0.2.1")), "{ready}");
+        Ok(())
+    })
+}
+
+/// What the definitions' rules refuse at once.
+fn refuses_nonsense(cluster: &Cluster) -> Result<()> {
+    for (kind, spec, want) in [
+        ("ServiceIPPool", "addresses: []", "should have at least 1 items"),
+        ("ServiceIPPool", "addresses: [10.96.0.0/33]", "each entry must be a CIDR"),
+        ("ServiceIPPool", "addresses: [10.96.0.1], reserved: [x]", "each entry must be a CIDR"),
+        ("NodePortPool", "ports: [\"30000-\"]", "each entry must be a range of ports"),
+        ("NodePortPool", "ports: []", "should have at least 1 items"),
+    ] {
+        let pool = format!(
+            "apiVersion: portolan.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: nonsense}}\nspec: {{{spec}}}\n"
+        );
+        let refusal = cluster.apply(&pool).err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(refusal.contains(want), "{kind} {spec}: {refusal:?}");
+    }
+    let examples = std::fs::read_to_string(repository()?.join("examples/service-pools.yaml"))?;
+    cluster.apply(&examples)?;
+    cluster.kubectl(&["delete", "svcpool,nppool", "--all"]).map(|_| ())
+}
