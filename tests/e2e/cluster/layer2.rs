@@ -50,7 +50,8 @@ fn url(address: &str) -> String {
 }
 
 fn answers(cluster: &Cluster, address: &str) -> Result<portolan_e2e::Report> {
-    cluster.client_on("wire", &["get", &url(address), "--count", "30", "--new-connections"])?.all_answered()
+    let report = cluster.client_on("wire", &["get", &url(address), "--count", "30", "--new-connections"])?;
+    report.all_answered().with_context(|| address.to_owned())
 }
 
 /// The node whose hardware address the host outside finds for an address.
@@ -78,6 +79,16 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
         "chart",
         &["--set", "controllers.loadBalancer.provider=pool", "--set", "proxy.announce.enabled=true"],
     )?;
+    // Proxies that have just begun join when they know who else is there.
+    let rollout = ["rollout", "status", "-n", "kube-system", "daemonset/portolan-proxy", "--timeout=120s"];
+    cluster.kubectl(&rollout)?;
+    wait_until(Duration::from_secs(60), || {
+        let leases = cluster.get(&["leases", "-n", "kube-system", "-l", "portolan.dev/announcer=layer2"])?;
+        let held = leases["items"].as_array().into_iter().flatten();
+        let held = held.filter(|lease| lease["spec"]["holderIdentity"] != "").count();
+        ensure!(held == 2, "{held} nodes take part");
+        Ok(())
+    })?;
     cluster.apply(MANIFESTS)?;
     for address in VIPS {
         let report = wait_until(Duration::from_secs(60), || answers(cluster, address))?;
@@ -89,11 +100,12 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
         let sees = |client: &String| client.trim_start_matches('[').starts_with(outside);
         ensure!(report.by_client.keys().all(sees), "{address}: {:?}", report.by_client);
         // The pod `lonely` is there.
-        ensure!(owner(cluster, address)? == 1, "{address} is not announced from node 1");
+        let owner = owner(cluster, address).context("with policy Local")?;
+        ensure!(owner == 1, "{address} is not announced from node 1");
     }
 
     for address in VIPS {
-        let before = owner(cluster, address)?;
+        let before = owner(cluster, address).context("before the label of its node goes")?;
         let node = cluster.variable(&format!("NODE_{before}"))?;
         cluster.kubectl(&["label", "node", node, &format!("{LABEL}-")])?;
         wait_until(Duration::from_secs(20), || {
