@@ -270,6 +270,8 @@ fn only_proxies_that_announce_may_write_leases() {
     assert_eq!(leases("announce-values.yaml"), wanted);
     let objects = objects("announce-values.yaml", &[]);
     assert!(object(&objects, "ValidatingAdmissionPolicyBinding", "portolan-proxy-leases").is_some());
+    let proxy = object(&objects, "DaemonSet", "portolan-proxy").unwrap();
+    assert_eq!(proxy["spec"]["minReadySeconds"], 20, "twice the Lease: until it has joined");
     let args = args(&objects, "DaemonSet", "portolan-proxy");
     for flag in ["--announce=layer2", "--announce-lease-duration=10s"] {
         assert!(args.contains(&flag), "{flag} in {args:?}");
