@@ -113,16 +113,18 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
             ensure!(now != before, "{address} is still announced from node {now}");
             Ok(())
         })?;
-        cluster.kubectl(&["label", "node", node, &format!("{LABEL}=layer2")])?;
-        wait_until(Duration::from_secs(20), || {
+        let comes_back = || {
             let now = owner(cluster, address)?;
             ensure!(now == before, "{address} is announced from node {now}, not from {before} again");
             Ok(())
-        })?;
+        };
+        cluster.kubectl(&["label", "node", node, &format!("{LABEL}=layer2")])?;
+        wait_until(Duration::from_secs(20), comes_back)?;
         cluster.kill(&format!("proxy-{before}"), "KILL")?;
         // Whether another node took it over or the same one is back first: somebody answers.
         wait_until(Duration::from_secs(30), || answers(cluster, address))?;
         cluster.restart(&format!("proxy-{before}"))?;
+        wait_until(Duration::from_secs(60), comes_back)?;
     }
 
     cluster.kubectl(&["delete", "service", "-n", "e2e", "announced", "announced-local"])?;
