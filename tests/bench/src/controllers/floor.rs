@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::{Request, StatusCode, header};
 use kube::client::Body;
-use portolan_core::{Encoding, EndpointSlice, Endpoints, List, Watched};
+use portolan_core::{Encoding, EndpointSlice, Endpoints, List, Meta, Watched};
 use portolan_runtime::Answer;
 
 use super::Bench;
@@ -20,8 +20,17 @@ impl Bench<'_> {
     /// Seconds in which the API server takes what is published now. What must be read before, and what to make of it,
     /// is not in it.
     pub(super) async fn floor(&self, population: &Population) -> Result<f64> {
-        let mut creates = self.creates(SLICES, EndpointSlice::to_protobuf).await?;
-        creates.extend(self.creates(ENDPOINTS, Endpoints::to_protobuf).await?);
+        let mut creates = self
+            .creates(SLICES, |slice: EndpointSlice| {
+                let meta = anew(slice.meta);
+                EndpointSlice { meta, ..slice }.to_protobuf()
+            })
+            .await?;
+        let endpoints = |endpoints: Endpoints| {
+            let meta = anew(endpoints.meta);
+            Endpoints { meta, ..endpoints }.to_protobuf()
+        };
+        creates.extend(self.creates(ENDPOINTS, endpoints).await?);
         self.clear(population).await?;
         let began = Instant::now();
         stream::iter(creates)
@@ -43,7 +52,7 @@ impl Bench<'_> {
     async fn creates<T: Watched>(
         &self,
         collection: &str,
-        document: impl Fn(&T) -> Vec<u8>,
+        document: impl Fn(T) -> Vec<u8>,
     ) -> Result<Vec<Request<Vec<u8>>>> {
         let list = Request::get(collection).header(header::ACCEPT, Encoding::ACCEPT).body(Body::empty())?;
         let (encoding, list) = Answer::read(self.client.send(list).await?).await?.content()?;
@@ -56,9 +65,14 @@ impl Bench<'_> {
                 let request = Request::post(format!("{group}/namespaces/{namespace}/{plural}"))
                     .header(header::CONTENT_TYPE, Encoding::Protobuf.media_type())
                     .header(header::ACCEPT, Encoding::ACCEPT);
-                creates.push(request.body(document(&object))?);
+                creates.push(request.body(document(object))?);
             }
         }
         Ok(creates)
     }
+}
+
+/// The metadata of an object that is to be made.
+fn anew(meta: Meta) -> Meta {
+    Meta { uid: "".into(), resource_version: 0, ..meta }
 }
