@@ -111,7 +111,8 @@ fn settings_that_cannot_work() {
         ("up --run-folder /proc/nothing", "--run-folder /proc/nothing"),
         ("up --log-filter ====", "--log-filter"),
         ("up --kubeconfig x", "--kubeconfig"),
-        ("status", "status"),
+        ("status", "no API server"),
+        ("state", "state"),
     ] {
         let line = refused(portolan(&stage).args(words.split(' ')));
         assert!(line.contains(want), "{words}: {line}");
