@@ -24,6 +24,7 @@ mod net;
 mod node;
 mod pod;
 mod pool;
+mod pool_scope;
 mod port_span;
 mod problem;
 mod selector;
@@ -59,6 +60,7 @@ pub use net::{IpAddrs, IpFamily, Protocol, parse_ip};
 pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod};
 pub use pool::Pool;
+pub use pool_scope::PoolScope;
 pub use port_span::PortSpan;
 pub use problem::Problem;
 pub use selector::SelectorIndex;
@@ -67,7 +69,7 @@ pub use service::{
     TargetPort,
 };
 pub use service_cidr::{ReadyCondition, ServiceCidr};
-pub use service_pool::{NodePortPool, PoolLease, PoolScope, PoolStatus, ServiceIpPool};
+pub use service_pool::{NodePortPool, PoolLease, PoolStatus, ServiceIpPool};
 pub use state::{ChangeSet, Edit, Edits, State, Watched};
 pub use table::{Event, Moment, Table};
 pub use zone_cpu::ZoneCpu;

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::meta::or_default;
-use crate::{
-    AddressRange, Encoding, LabelSelector, Labels, Meta, Pool, Problem, Undecodable, label_selector, meta,
-};
+use crate::pool_scope::{PoolScope, ranges};
+use crate::{AddressRange, Encoding, Meta, Pool, Problem, Undecodable, meta, pool_scope};
 
 /// A pool of addresses for Services of type LoadBalancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -36,14 +35,8 @@ pub struct LoadBalancerPoolSpec {
     pub auto_assign: bool,
     /// Whether IPv4 addresses that end in .0 or .255 are left out.
     pub avoid_buggy_ips: bool,
-    /// The lower one comes first, none comes last.
-    pub priority: Option<i32>,
-    /// Namespaces whose Services may use it, by name.
-    pub namespaces: Vec<Arc<str>>,
-    /// Namespaces whose Services may use it, by labels.
-    pub namespace_selector: Option<LabelSelector>,
-    /// Services that may use it, by labels.
-    pub service_selector: Option<LabelSelector>,
+    /// Services that may use it.
+    pub scope: PoolScope,
     /// How its addresses are announced.
     pub announce: Announce,
     /// Interfaces of the nodes on which they are announced; empty = where they belong.
@@ -51,20 +44,6 @@ pub struct LoadBalancerPoolSpec {
 }
 
 impl LoadBalancerPoolSpec {
-    /// Whether the pool is only for some namespaces or Services.
-    pub fn restricted(&self) -> bool {
-        !self.namespaces.is_empty() || self.namespace_selector.is_some() || self.service_selector.is_some()
-    }
-
-    /// Whether a Service may use the pool: by its own labels, and by name or labels of its namespace.
-    pub fn admits(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
-        let any_namespace = self.namespaces.is_empty() && self.namespace_selector.is_none();
-        let named = self.namespaces.iter().any(|name| **name == *namespace);
-        let selected = |selector: &LabelSelector| selector.matches(namespace_labels);
-        (any_namespace || named || self.namespace_selector.as_ref().is_some_and(selected))
-            && self.service_selector.as_ref().is_none_or(|selector| selector.matches(labels))
-    }
-
     /// Whether an address is one of the pool's.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.contains(ip))
@@ -128,7 +107,7 @@ impl LoadBalancerPool {
 
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
         self.meta.compact(pool);
-        pool.texts(self.spec.namespaces.iter_mut().chain(&mut self.spec.interfaces));
+        pool.texts(self.spec.scope.namespaces.iter_mut().chain(&mut self.spec.interfaces));
     }
 }
 
@@ -149,11 +128,8 @@ struct Spec {
     auto_assign: Option<bool>,
     #[serde(rename = "avoidBuggyIPs")]
     avoid_buggy_ips: Option<bool>,
-    priority: Option<i32>,
-    #[serde(deserialize_with = "or_default")]
-    namespaces: Vec<String>,
-    namespace_selector: Option<label_selector::Wire>,
-    service_selector: Option<label_selector::Wire>,
+    #[serde(flatten)]
+    scope: pool_scope::Wire,
     announce: Option<String>,
     #[serde(deserialize_with = "or_default")]
     interfaces: Vec<String>,
@@ -163,27 +139,14 @@ impl From<Wire> for LoadBalancerPool {
     fn from(Wire { mut metadata, spec, status }: Wire) -> Self {
         metadata.annotations.clear();
         let mut problems = Vec::new();
-        let mut ranges: Vec<AddressRange> = Vec::new();
-        for (place, text) in spec.addresses.iter().enumerate() {
-            let field = || format!("spec.addresses[{place}]");
-            match AddressRange::parse(text) {
-                Ok(range) => match ranges.iter().find(|earlier| earlier.overlaps(range)) {
-                    Some(earlier) => {
-                        problems.push(Problem::new(
-                            field(),
-                            format!("{text:?} overlaps {earlier}, and is left out"),
-                        ));
-                    }
-                    None => ranges.push(range),
-                },
-                Err(reason) => problems.push(Problem::new(field(), reason)),
-            }
-        }
-        let mut selector = |field: &str, wire: Option<label_selector::Wire>| {
-            wire.map(|wire| wire.read(field, &mut problems))
-        };
-        let namespace_selector = selector("spec.namespaceSelector", spec.namespace_selector);
-        let service_selector = selector("spec.serviceSelector", spec.service_selector);
+        let ranges = ranges(
+            "spec.addresses",
+            &spec.addresses,
+            AddressRange::parse,
+            AddressRange::overlaps,
+            &mut problems,
+        );
+        let scope = spec.scope.read(&mut problems);
         // What is not known is not announced: two programs that announce one address do more harm than none.
         let announce = match spec.announce.as_deref() {
             None | Some("Layer2") => Announce::Layer2,
@@ -196,17 +159,13 @@ impl From<Wire> for LoadBalancerPool {
                 Announce::None
             }
         };
-        let texts = |texts: Vec<String>| texts.into_iter().map(Arc::from).collect();
         let spec = LoadBalancerPoolSpec {
             ranges,
             auto_assign: spec.auto_assign != Some(false),
             avoid_buggy_ips: spec.avoid_buggy_ips == Some(true),
-            priority: spec.priority,
-            namespaces: texts(spec.namespaces),
-            namespace_selector,
-            service_selector,
+            scope,
             announce,
-            interfaces: texts(spec.interfaces),
+            interfaces: spec.interfaces.into_iter().map(Arc::from).collect(),
         };
         Self { generation: metadata.generation, spec, status, problems, meta: metadata.into() }
     }
@@ -215,6 +174,7 @@ impl From<Wire> for LoadBalancerPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Labels;
 
     fn pool(spec: &str) -> LoadBalancerPool {
         serde_json::from_str(&format!(r#"{{"metadata": {{"name": "p", "generation": 3}}, "spec": {spec}}}"#))
@@ -225,7 +185,7 @@ mod tests {
     fn what_is_left_out_has_the_definitions_defaults() {
         let pool = pool(r#"{"addresses": ["192.0.2.0/28", "2001:db8::/112"]}"#);
         assert_eq!((pool.generation, pool.spec.ranges.len(), pool.problems.len()), (3, 2, 0));
-        assert!(pool.spec.auto_assign && !pool.spec.avoid_buggy_ips && !pool.spec.restricted());
+        assert!(pool.spec.auto_assign && !pool.spec.avoid_buggy_ips && !pool.spec.scope.restricted());
         assert_eq!(pool.spec.announce, Announce::Layer2);
         assert!(pool.spec.contains("2001:db8::ffff".parse().unwrap()));
         assert!(!pool.spec.contains("192.0.2.16".parse().unwrap()));
@@ -251,7 +211,7 @@ mod tests {
         };
         let admits = |spec: &str, namespace: &str| {
             let team = labels(if namespace == "b" { &[("team", "b")] } else { &[] });
-            pool(spec).spec.admits(namespace, &team, &labels(&[("tier", "front")]))
+            pool(spec).spec.scope.admits(namespace, &team, &labels(&[("tier", "front")]))
         };
         for (spec, want) in [
             ("{}", [true, true, true]),

@@ -1,17 +1,14 @@
 //! ServiceIPPool and NodePortPool (portolan.dev/v1alpha1): where cluster IPs and node ports of some Services are chosen
 //! from.
 
-use std::fmt::Display;
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::meta::or_default;
+use crate::pool_scope::{PoolScope, ranges, read};
 use crate::{
-    AddressRange, Condition, Encoding, LabelSelector, Labels, Meta, Pool, PortSpan, Problem, Undecodable,
-    label_selector, meta,
+    AddressRange, Condition, Encoding, Meta, Pool, PortSpan, Problem, Undecodable, meta, pool_scope,
 };
 
 /// Addresses that cluster IPs of some Services are chosen from.
@@ -52,30 +49,6 @@ pub struct NodePortPool {
     pub status: PoolStatus,
     /// Parts that cannot be used.
     pub problems: Vec<Problem>,
-}
-
-/// Which Services a pool is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PoolScope {
-    /// Of several pools the lower one comes first, none comes last.
-    pub priority: Option<i32>,
-    /// Namespaces, by name.
-    pub namespaces: Vec<Arc<str>>,
-    /// Namespaces, by labels.
-    pub namespace_selector: Option<LabelSelector>,
-    /// Services, by labels.
-    pub service_selector: Option<LabelSelector>,
-}
-
-impl PoolScope {
-    /// Whether the pool is for a Service: by its own labels, and by name or labels of its namespace.
-    pub fn admits(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
-        let any_namespace = self.namespaces.is_empty() && self.namespace_selector.is_none();
-        let named = self.namespaces.iter().any(|name| **name == *namespace);
-        let selected = |selector: &LabelSelector| selector.matches(namespace_labels);
-        (any_namespace || named || self.namespace_selector.as_ref().is_some_and(selected))
-            && self.service_selector.as_ref().is_none_or(|selector| selector.matches(labels))
-    }
 }
 
 /// What was last written of a pool.
@@ -146,11 +119,8 @@ struct Spec<T> {
     values: T,
     #[serde(deserialize_with = "or_default")]
     reserved: Vec<String>,
-    priority: Option<i32>,
-    #[serde(deserialize_with = "or_default")]
-    namespaces: Vec<String>,
-    namespace_selector: Option<label_selector::Wire>,
-    service_selector: Option<label_selector::Wire>,
+    #[serde(flatten)]
+    scope: pool_scope::Wire,
 }
 
 #[derive(Default, Deserialize)]
@@ -176,7 +146,7 @@ impl From<Wire<Addresses>> for ServiceIpPool {
         let ranges =
             ranges("spec.addresses", texts, AddressRange::parse, AddressRange::overlaps, &mut problems);
         let reserved = read("spec.reserved", &spec.reserved, AddressRange::parse, &mut problems);
-        let scope = scope(spec, &mut problems);
+        let scope = spec.scope.read(&mut problems);
         let generation = metadata.generation;
         Self { generation, ranges, reserved, scope, status, problems, meta: metadata.into() }
     }
@@ -190,64 +160,16 @@ impl From<Wire<Ports>> for NodePortPool {
         let texts = &spec.values.ports;
         let ranges = ranges("spec.ports", texts, PortSpan::parse, PortSpan::overlaps, &mut problems);
         let reserved = read("spec.reserved", &spec.reserved, PortSpan::parse, &mut problems);
-        let scope = scope(spec, &mut problems);
+        let scope = spec.scope.read(&mut problems);
         let generation = metadata.generation;
         Self { generation, ranges, reserved, scope, status, problems, meta: metadata.into() }
-    }
-}
-
-/// The entries that can be read.
-fn read<R>(
-    field: &str,
-    texts: &[String],
-    parse: fn(&str) -> Result<R, String>,
-    problems: &mut Vec<Problem>,
-) -> Vec<R> {
-    let entries = texts.iter().enumerate();
-    let read = entries.filter_map(|(place, text)| {
-        let parsed = parse(text);
-        parsed.map_err(|reason| problems.push(Problem::new(format!("{field}[{place}]"), reason))).ok()
-    });
-    read.collect()
-}
-
-/// The entries that can be read and have nothing in common with an earlier one.
-fn ranges<R: Copy + Display>(
-    field: &str,
-    texts: &[String],
-    parse: fn(&str) -> Result<R, String>,
-    overlaps: fn(R, R) -> bool,
-    problems: &mut Vec<Problem>,
-) -> Vec<R> {
-    let mut ranges: Vec<R> = Vec::new();
-    for (place, text) in texts.iter().enumerate() {
-        let range =
-            parse(text).and_then(|range| match ranges.iter().find(|earlier| overlaps(**earlier, range)) {
-                Some(earlier) => Err(format!("{text:?} overlaps {earlier}, and is left out")),
-                None => Ok(range),
-            });
-        match range {
-            Ok(range) => ranges.push(range),
-            Err(reason) => problems.push(Problem::new(format!("{field}[{place}]"), reason)),
-        }
-    }
-    ranges
-}
-
-fn scope<T>(spec: Spec<T>, problems: &mut Vec<Problem>) -> PoolScope {
-    let mut selector =
-        |field: &str, wire: Option<label_selector::Wire>| wire.map(|wire| wire.read(field, problems));
-    PoolScope {
-        priority: spec.priority,
-        namespaces: spec.namespaces.into_iter().map(Arc::from).collect(),
-        namespace_selector: selector("spec.namespaceSelector", spec.namespace_selector),
-        service_selector: selector("spec.serviceSelector", spec.service_selector),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Labels;
 
     #[test]
     fn what_cannot_be_used_is_set_aside() {

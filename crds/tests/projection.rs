@@ -57,14 +57,17 @@ fn every_field_of_a_pool_is_read_as_it_was_meant() {
     let range = |text| AddressRange::parse(text).unwrap();
     assert_eq!(read.spec.ranges, [range("192.0.2.0/28"), range("2001:db8::1-2001:db8::9")]);
     assert!(!read.spec.auto_assign && read.spec.avoid_buggy_ips);
-    assert_eq!((read.spec.priority, read.spec.announce), (Some(-3), portolan_core::Announce::None));
+    assert_eq!((read.spec.scope.priority, read.spec.announce), (Some(-3), portolan_core::Announce::None));
     assert_eq!(read.spec.interfaces.iter().map(|name| &**name).collect::<Vec<_>>(), ["eth0"]);
     let labels = |pairs: &[(&str, &str)]| -> Labels {
         pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
     };
     let (front, back) = (labels(&[("team", "a")]), labels(&[("team", "a"), ("tier", "back")]));
-    assert!(read.spec.admits("n", &Labels::new(), &front) && read.spec.admits("other", &front, &front));
-    assert!(!read.spec.admits("other", &back, &front) && !read.spec.admits("n", &front, &back));
+    assert!(
+        read.spec.scope.admits("n", &Labels::new(), &front)
+            && read.spec.scope.admits("other", &front, &front)
+    );
+    assert!(!read.spec.scope.admits("other", &back, &front) && !read.spec.scope.admits("n", &front, &back));
     let status = &read.status;
     assert_eq!((status.used_ipv4, status.free_ipv4), (1, 2));
     assert_eq!((status.used_ipv6, status.free_ipv6), (3, i64::MAX));

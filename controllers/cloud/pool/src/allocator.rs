@@ -196,7 +196,7 @@ impl Allocator {
             Some(labels) => self.namespaces.insert(namespace.clone(), labels.clone()),
             None => self.namespaces.remove(namespace),
         };
-        let selects = |entry: &catalog::Entry| entry.pool.spec.namespace_selector.is_some();
+        let selects = |entry: &catalog::Entry| entry.pool.spec.scope.namespace_selector.is_some();
         if before.as_ref() != labels && self.catalog.in_order().any(selects) {
             self.look_again();
         }

@@ -75,9 +75,9 @@ impl Catalog {
         let pools = &catalog.pools;
         catalog.order.sort_by_key(|name| {
             let spec = pools.get(name).map(|entry| &entry.pool.spec);
-            let priority = spec.and_then(|spec| spec.priority);
+            let priority = spec.and_then(|spec| spec.scope.priority);
             // Pools for some only come before those for all, so that the latter stay free for the others.
-            (priority.is_none(), priority, spec.is_some_and(|spec| !spec.restricted()), name.clone())
+            (priority.is_none(), priority, spec.is_some_and(|spec| !spec.scope.restricted()), name.clone())
         });
         catalog
     }

@@ -169,7 +169,7 @@ impl Allocator {
     fn admits(&self, entry: &Entry, name: &ObjectName, request: &Request) -> bool {
         let none = Labels::new();
         let labels = self.namespaces.get(&name.namespace).unwrap_or(&none);
-        entry.pool.spec.admits(&name.namespace, labels, &request.labels)
+        entry.pool.spec.scope.admits(&name.namespace, labels, &request.labels)
     }
 
     /// Why a Service would not get an address that it has; `None` if it would.

@@ -129,7 +129,7 @@ impl World {
             let words = POOLS[self.pools].iter().find(|words| pool(words).spec.contains(*ip));
             let words = words.unwrap_or_else(|| panic!("{ip} is in no pool"));
             assert!(
-                pool(words).spec.admits(&service.meta.namespace, &Labels::new(), &service.meta.labels),
+                pool(words).spec.scope.admits(&service.meta.namespace, &Labels::new(), &service.meta.labels),
                 "{words}"
             );
             let pool = words.split_whitespace().next();
@@ -162,8 +162,9 @@ impl World {
             let pools = POOLS[self.pools].iter().map(|words| pool(words));
             // The pool `d` overlaps an older one.
             let pools = pools.filter(|pool| pool.spec.auto_assign && &*pool.meta.name != "d");
-            let pools = pools
-                .filter(|pool| pool.spec.admits(&service.meta.namespace, &Labels::new(), &Labels::new()));
+            let pools = pools.filter(|pool| {
+                pool.spec.scope.admits(&service.meta.namespace, &Labels::new(), &Labels::new())
+            });
             let ranges: Vec<_> = pools.flat_map(|pool| pool.spec.ranges.clone()).collect();
             let addresses =
                 ranges.into_iter().filter(move |range| range.family() == family).flat_map(|range| {

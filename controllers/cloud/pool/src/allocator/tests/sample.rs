@@ -84,8 +84,8 @@ pub(super) fn pool(words: &str) -> Arc<LoadBalancerPool> {
             None if word == "noauto" => pool.spec.auto_assign = false,
             None if word == "buggy" => pool.spec.avoid_buggy_ips = true,
             None => pool.spec.ranges.push(AddressRange::parse(word).unwrap()),
-            Some(("priority", value)) => pool.spec.priority = value.parse().ok(),
-            Some(("in", value)) => pool.spec.namespaces.push(value.into()),
+            Some(("priority", value)) => pool.spec.scope.priority = value.parse().ok(),
+            Some(("in", value)) => pool.spec.scope.namespaces.push(value.into()),
             Some(("made", value)) => pool.meta.creation_timestamp = Some(at(value.parse().unwrap())),
             Some((other, _)) => panic!("{other}?"),
         }
