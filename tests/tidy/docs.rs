@@ -40,10 +40,12 @@ fn documents() -> Vec<String> {
     documents
 }
 
-/// The one program under all its names, as cargo builds it.
+/// The one program under all its names, as cargo builds it; a test is named so that it has the tests' features, and
+/// nothing is compiled again.
 static PORTOLAN: LazyLock<PathBuf> = LazyLock::new(|| {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--locked", "--package=portolan", "--message-format=json-render-diagnostics"])
+        .args(["build", "--locked", "--workspace", "--bin=portolan", "--test=tidy"])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(root())
         .output()
         .expect("cargo runs");

@@ -202,6 +202,26 @@ fn no_file_names_a_machine() {
 }
 
 #[test]
+fn tests_run_names_every_test() {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tells of the workspace");
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let targets = packages.iter().flat_map(|package| package["targets"].as_array().expect("targets"));
+    let tests: Vec<_> = targets.filter(|target| target["kind"][0] == "test").collect();
+    assert!(tests.len() > 20, "{} tests", tests.len());
+    let run = read("tests/run");
+    let words: Vec<_> = run.split_whitespace().collect();
+    for name in tests.iter().map(|target| target["name"].as_str().expect("a name")) {
+        let runs = words.windows(2).any(|pair| pair == ["--test", name]);
+        assert!(runs, "tests/run does not run the test {name}");
+    }
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     let marks = [concat!("FIX", "ME"), concat!("XX", "X:"), concat!("#[ign", "ore")];
     for name in files().iter().filter(|name| name.ends_with(".rs")) {

@@ -14,11 +14,12 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use portolan_pods::{pod_exec, remove_leftovers};
 use serde_json::{Value, json};
-use stage::{Stage, alone, eventually, get, left_over};
+use stage::{FOREIGN, Stage, alone, eventually, get, left_over};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ("stubborn_processes_are_killed", stubborn_processes_are_killed),
         ("what_a_killed_run_left_is_removed", what_a_killed_run_left_is_removed),
     ];
+    LazyLock::force(&FOREIGN);
     for (name, test) in tests {
         println!("test {name}");
         test();

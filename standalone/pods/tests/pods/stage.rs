@@ -4,6 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::Request;
@@ -195,10 +196,17 @@ pub(crate) fn left_over() -> Vec<String> {
         .map(|(name, _)| name.trim().to_owned())
         .filter(|name| name.starts_with("portolan") || name.starts_with("pup"))
         .collect();
-    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
-    left.extend(mounts.lines().filter(|line| line.contains("/netns/portolan-up-")).map(str::to_owned));
-    left.extend(strange_children());
+    left.extend(mounts_and_processes().into_iter().filter(|one| !FOREIGN.contains(one)));
     left
+}
+
+/// What a `portolan up` that runs on this machine, or was killed on it, has before the first test.
+pub(crate) static FOREIGN: LazyLock<Vec<String>> = LazyLock::new(mounts_and_processes);
+
+fn mounts_and_processes() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains("/netns/portolan-up-")).map(str::to_owned);
+    mounts.chain(strange_children()).collect()
 }
 
 /// Processes in other network namespaces than this thread's and the machine's that came from this one.
