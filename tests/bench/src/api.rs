@@ -1,21 +1,13 @@
 //! The objects that are measured with: a Node without a kubelet, so that the pod's status is ours alone.
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use http::Request;
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
 pub(crate) const NAMESPACE: &str = "flips";
-
-pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
-}
 
 pub(crate) async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result<()> {
     let content =

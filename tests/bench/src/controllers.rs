@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use http::Request;
 use kube::Client;
+use portolan_bench::process::Process;
 
 use crate::objects::Shape;
 use crate::population::Population;
-use crate::process::Process;
 use crate::published::{Published, Tally};
 
 mod flip;

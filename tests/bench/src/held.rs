@@ -17,13 +17,12 @@ use futures::stream::{self, StreamExt};
 use http::StatusCode;
 use jiff::Timestamp;
 use portolan_api::{Api, Config, Kind, WriteOptions};
+use portolan_bench::process::Process;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::api;
 use crate::objects::{self, Shape};
-use crate::process::Process;
 use crate::published::{Published, Tally};
 
 /// Longest that the objects may take to be written: two for each Service.
@@ -74,7 +73,7 @@ pub(crate) async fn run(args: &Held) -> Result<()> {
     let kubeconfig = args.logs.join("simulated.kubeconfig");
     std::fs::write(&kubeconfig, kubeconfig_of(address.trim()))?;
 
-    let client = api::connect(&kubeconfig).await?;
+    let client = portolan_bench::connect(&kubeconfig).await?;
     let published = [Published::slices(&client), Published::endpoints(&client)];
     let spawn = || {
         let args_of =

@@ -13,8 +13,8 @@ mod objects;
 mod observe;
 mod populate;
 mod population;
-mod process;
 mod published;
+mod services;
 
 #[derive(Parser)]
 struct Args {
@@ -30,6 +30,8 @@ enum Command {
     Populate(On<populate::Populate>),
     /// portolan-controllers beside kube-controller-manager
     Controllers(On<controllers::Controllers>),
+    /// Services with values from pools
+    Services(On<services::Services>),
     /// The memory of portolan-controllers on a large cluster, which is simulated
     Held(held::Held),
     /// That cluster
@@ -48,7 +50,7 @@ struct On<T: clap::Args> {
 
 impl<T: clap::Args> On<T> {
     async fn client(&self) -> Result<kube::Client> {
-        api::connect(&self.kubeconfig).await
+        portolan_bench::connect(&self.kubeconfig).await
     }
 }
 
@@ -61,6 +63,7 @@ async fn main() -> Result<()> {
             let client = on.client().await?;
             controllers::run(client, on.kubeconfig.into(), &on.args).await
         }
+        Command::Services(on) => services::run(on.client().await?, &on.args).await,
         Command::Held(args) => held::run(&args).await,
         Command::Simulate(args) => held::simulate(&args).await,
     }

@@ -20,16 +20,18 @@ const QUIET_FOR: Duration = Duration::from_secs(2);
 const START: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(crate) struct Process {
+/// A running program.
+pub struct Process {
     child: Child,
     pid: Pid,
     clock: ClockId,
-    pub(crate) began: Instant,
+    /// When it was started.
+    pub began: Instant,
 }
 
 impl Process {
     /// Starts a program whose output goes to the end of a file. It is killed when this process ends, however that is.
-    pub(crate) fn start(program: &Path, args: &[OsString], log: &Path) -> Result<Self> {
+    pub fn start(program: &Path, args: &[OsString], log: &Path) -> Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
@@ -41,7 +43,7 @@ impl Process {
     }
 
     /// CPU time since its start, of all its threads.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
+    pub fn cpu(&self) -> Result<Duration> {
         Ok(Duration::from(self.clock.now().context("the program has ended")?))
     }
 
@@ -55,17 +57,17 @@ impl Process {
     }
 
     /// The most memory that was resident at one time.
-    pub(crate) fn peak_mb(&self) -> Result<f64> {
+    pub fn peak_mb(&self) -> Result<f64> {
         self.megabytes("status", "VmHWM")
     }
 
     /// The memory that is resident now.
-    pub(crate) fn resident_mb(&self) -> Result<f64> {
+    pub fn resident_mb(&self) -> Result<f64> {
         self.megabytes("status", "VmRSS")
     }
 
     /// Waits until it has nothing to do.
-    pub(crate) async fn settle(&mut self) -> Result<()> {
+    pub async fn settle(&mut self) -> Result<()> {
         let begun = Instant::now();
         sleep(START.saturating_sub(self.began.elapsed())).await;
         while begun.elapsed() < PATIENCE {
@@ -81,11 +83,17 @@ impl Process {
         bail!("still at work after {} s", PATIENCE.as_secs())
     }
 
-    pub(crate) async fn end(mut self) -> Result<()> {
+    /// Ends it by SIGTERM, and after ten seconds by SIGKILL.
+    pub async fn end(mut self) -> Result<()> {
         kill(self.pid, Signal::SIGTERM)?;
         if timeout(Duration::from_secs(10), self.child.wait()).await.is_err() {
             self.child.kill().await?;
         }
         Ok(())
+    }
+
+    /// Ends it by SIGKILL.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
     }
 }

@@ -23,6 +23,7 @@ mod resolve;
 mod roles;
 mod service_pools;
 mod settings;
+mod stress;
 mod traffic;
 mod upgrade;
 mod workload;
@@ -58,8 +59,14 @@ const SUITES: &[Suite] = &[
         workload: true,
         cases: DUAL,
     },
-    // Pods that opt in to service variables.
-    Suite { name: "environment", harness: "cluster", up: &["--chart"], workload: false, cases: ENVIRONMENT },
+    // Pods that opt in to service variables, and Services with values from pools.
+    Suite {
+        name: "environment",
+        harness: "cluster",
+        up: &["--chart", "--audit"],
+        workload: false,
+        cases: ENVIRONMENT,
+    },
     // Load balancers.
     Suite {
         name: "load-balancers",
@@ -132,7 +139,12 @@ const ENVIRONMENT: &[Case] = &[
     ("the same variables by a kubelet, portolan up and the webhook", environment::three_ways),
     ("three thousand Services in a namespace", environment::thousands),
     ("pods are made while the webhook is away", environment::webhook_down),
+    (
+        "Services get values from pools, and load balancers addresses, by the chart",
+        service_pools::by_the_chart,
+    ),
     ("what was made goes when nobody wants it", environment::tidied),
+    ("what the chart grants for these parts has been used", roles::added),
     ("uninstalled without a trace", install::gone_without_trace),
 ];
 
@@ -148,6 +160,7 @@ const INSTALL: &[Case] = &[
 const CONTROL_PLANE: &[Case] = &[
     ("load balancers get addresses from pools", pools::give_addresses),
     ("Services get cluster IPs and node ports from pools", service_pools::choose_values),
+    ("two thousand Services while replicas of the webhook are killed", stress::pools_under_kills),
 ];
 
 const ALLOCATION: &[Case] = &[

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
 use serde_json::Value;
 
+use crate::service_pools;
+
 /// A verb on a resource of a namespace; no namespace = all of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Access {
@@ -48,10 +50,29 @@ pub(crate) fn least(cluster: &Cluster) -> Result<()> {
     patched(cluster)?;
     let granted = granted(cluster)?;
     ensure!(granted.len() >= 3, "roles of three parts, not of {:?}", granted.keys());
+    used(cluster, &granted)
+}
+
+/// What the chart grants for parts that are off without flags has been used by the cases before, and nothing was refused.
+pub(crate) fn added(cluster: &Cluster) -> Result<()> {
+    cluster.run("chart", service_pools::FEATURES)?;
+    let mut more = granted(cluster)?;
+    cluster.run("chart", &[])?;
+    let usual = granted(cluster)?;
+    for (account, grants) in &mut more {
+        grants.retain(|grant| usual.get(account).is_none_or(|usual| !usual.contains(grant)));
+    }
+    more.retain(|_, grants| !grants.is_empty());
+    ensure!(!more.is_empty(), "nothing is granted beside the usual");
+    used(cluster, &more)
+}
+
+/// The audit log shows a use of each grant, and no refusal.
+fn used(cluster: &Cluster, granted: &Accesses) -> Result<()> {
     let (used, refused) = requests(cluster)?;
     ensure!(refused.is_empty(), "refused: {}", refused.join("; "));
     let mut idle = Vec::new();
-    for (account, grants) in &granted {
+    for (account, grants) in granted {
         let used = used.get(account).with_context(|| format!("{account} has asked for nothing"))?;
         let covers = |grant: &&Access| {
             used.iter().any(|access| {

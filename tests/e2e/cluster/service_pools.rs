@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use portolan_bench::pool_load::{webhook_configuration, webhook_service};
 use portolan_e2e::{Cluster, repository, wait_until};
 use serde_json::{Value, json};
 
@@ -41,34 +42,6 @@ kind: NodePortPool
 metadata: {name: lab}
 spec: {ports: [30040-30059], namespaceSelector: {matchLabels: {team: lab}}}
 "#;
-
-/// The Service by which the API server finds the webhook, and the slice that the controllers would have if they were pods.
-fn webhook_service(address: &str) -> String {
-    let metadata =
-        |labels: Value| json!({"namespace": "kube-system", "name": "portolan-webhook", "labels": labels});
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(json!({})),
-        "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 10263}]}});
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": metadata(json!({"kubernetes.io/service-name": "portolan-webhook"})),
-        "ports": [{"name": "https", "port": 10263, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}]});
-    json!({"apiVersion": "v1", "kind": "List", "items": [service, slice]}).to_string()
-}
-
-/// What the chart makes.
-fn configuration() -> Value {
-    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-    "metadata": {"name": "portolan-pools"}, "webhooks": [{
-        "name": "services.pools.portolan.dev",
-        "clientConfig": {"service": {"namespace": "kube-system", "name": "portolan-webhook", "port": 443,
-            "path": "/mutate-services"}},
-        "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent", "reinvocationPolicy": "IfNeeded",
-        "timeoutSeconds": 2, "failurePolicy": "Ignore", "sideEffects": "NoneOnDryRun",
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
-            "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"}],
-        "namespaceSelector": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]}}]})
-}
 
 fn service(namespace: &str, name: &str, spec: &Value) -> String {
     let mut service = json!({"apiVersion": "v1", "kind": "Service",
@@ -139,8 +112,10 @@ pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
     }
     refuses_nonsense(cluster)?;
     cluster.apply(OBJECTS)?;
-    cluster.apply(&webhook_service(cluster.variable("CP_IP")?))?;
-    cluster.apply(&configuration().to_string())?;
+    for object in webhook_service(cluster.variable("CP_IP")?, [10263]) {
+        cluster.apply(&object.to_string())?;
+    }
+    cluster.apply(&webhook_configuration().to_string())?;
     cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", FLAGS, "restart", &["controllers"])?;
     answering(cluster)?;
 
@@ -196,7 +171,7 @@ pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
         "-n",
         "kube-system",
         "service/portolan-webhook",
-        "endpointslice/portolan-webhook",
+        "endpointslice/portolan-webhook-0",
     ])?;
     cluster.restart("controllers")
 }
@@ -250,3 +225,56 @@ fn refuses_nonsense(cluster: &Cluster) -> Result<()> {
     cluster.apply(&examples)?;
     cluster.kubectl(&["delete", "svcpool,nppool", "--all"]).map(|_| ())
 }
+
+/// The same as pods of the chart, beside the service environment: two namespaces, a warning, a load balancer from a pool
+/// that is announced; and Services are made while no replica is there.
+pub(crate) fn by_the_chart(cluster: &Cluster) -> Result<()> {
+    cluster.run("chart", FEATURES)?;
+    cluster.apply(OBJECTS)?;
+    cluster.apply(
+        "{apiVersion: portolan.dev/v1alpha1, kind: LoadBalancerPool, metadata: {name: bench}, \
+         spec: {addresses: [192.0.2.7]}}",
+    )?;
+    answering(cluster)?;
+    for namespace in ["shop", "lab"] {
+        cluster.apply(&service(namespace, "web-0", &json!({})))?;
+        within(&get(cluster, namespace, "web-0")?, namespace)?;
+    }
+    taken(cluster)?;
+    cluster.apply(&service("shop", "balanced", &json!({"type": "LoadBalancer"})))?;
+    let balanced = || cluster.get(&["service", "-n", "shop", "balanced"]);
+    wait_until(TIME, || {
+        let ingress = balanced()?["status"]["loadBalancer"]["ingress"].take();
+        ensure!(ingress[0]["ip"] == "192.0.2.7", "{ingress}");
+        Ok(())
+    })?;
+    within(&balanced()?["spec"], "shop")?;
+    cluster.kubectl(&["label", "nodes", "--all", "portolan.dev/announce=layer2"])?;
+    wait_until(TIME, || {
+        let leases = cluster.get(&["leases", "-n", "kube-system", "-l", "portolan.dev/announcer=layer2"])?;
+        let held = leases["items"].as_array().map_or(0, Vec::len);
+        ensure!(held == 2, "{held} nodes announce");
+        Ok(())
+    })?;
+
+    let scale = |replicas: &str| {
+        cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", replicas])?;
+        let rollout = ["rollout", "status", "-n", "kube-system", "deployment/portolan-controllers"];
+        cluster.kubectl(&[&rollout[..], &["--timeout=60s"]].concat())
+    };
+    scale("--replicas=0")?;
+    cluster.apply(&service("shop", "meanwhile", &json!({})))?;
+    scale("--replicas=2")?;
+    answering(cluster)?;
+    cluster.kubectl(&["label", "nodes", "--all", "portolan.dev/announce-"])?;
+    cluster.kubectl(&["delete", "namespace/shop", "namespace/lab"])?;
+    cluster.kubectl(&["delete", "svcpool,nppool,lbpool", "--all"]).map(|_| ())
+}
+
+/// What the chart switches on for it.
+pub(crate) const FEATURES: &[&str] = &[
+    "--set",
+    "environment.enabled=true,pools.enabled=true,controllers.allocation=true",
+    "--set",
+    "controllers.loadBalancer.provider=pool,proxy.announce.enabled=true",
+];

@@ -1,10 +1,11 @@
 //! Calls of the provider, and what their outcomes mean.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_cloud::{Error, Severity, Status};
 use portolan_core::{Ingress, IpMode, Node, Service};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Shared;
@@ -13,6 +14,10 @@ use super::desk::File;
 use super::tell::Action;
 use crate::loadbalancer::{Called, Memory, NodeSet, Outcome, pause};
 use crate::run::write::WriteError;
+
+/// How long a call may take. Clouds take minutes for a load balancer; a call that hangs would hold its Service, and one of
+/// the workers, for ever.
+pub(super) const LONGEST_CALL: Duration = Duration::from_secs(600);
 
 impl File {
     pub(super) fn forget(&mut self) {
@@ -195,6 +200,10 @@ impl Shared {
         tokio::select! {
             biased;
             outcome = call => Ok(outcome),
+            () = sleep(LONGEST_CALL) => {
+                let text = format!("the provider did not answer within {} s", LONGEST_CALL.as_secs());
+                Ok(Err(Error::Failed(text)))
+            }
             () = leadership.lost() => Err(WriteError::NotLeading),
         }
     }

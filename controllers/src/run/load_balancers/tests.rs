@@ -235,6 +235,21 @@ async fn pauses_are_the_providers_or_grow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_is_made_again() {
+    let world = World::start(&[service("web")]);
+    world.cloud.set_latency(Duration::from_secs(100_000));
+    sleep(calls::LONGEST_CALL).await;
+    world.cloud.set_latency(Duration::ZERO);
+    assert_eq!(world.service("web")["status"], Value::Null);
+    sleep(Duration::from_secs(6)).await;
+    assert_ne!(world.service("web")["status"], Value::Null);
+    let text = "SyncLoadBalancerFailed Error syncing load balancer: failed to ensure load balancer: the provider did \
+                not answer within 600 s";
+    assert!(world.events().await.iter().any(|event| event == text));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_done_is_tried_again_when_the_provider_or_a_change_says_so() {
     let cannot = || Error::Permanent("nothing is free".to_owned());
     let world = World::start(&[service("web")]);

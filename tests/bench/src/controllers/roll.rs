@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kube::Client;
+use portolan_bench::process::Process;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -13,7 +14,6 @@ use super::{Bench, PATIENCE, Side};
 use crate::api::send;
 use crate::objects::Pod;
 use crate::population::{Population, make};
-use crate::process::Process;
 use crate::published::{As, Published};
 
 /// How long after its replacement is ready a pod is asked to end, and how long it takes to end.
