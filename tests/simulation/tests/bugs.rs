@@ -95,6 +95,24 @@ fn put_in(bug: &Bug, sources: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
+/// Gives the copy's crates a version of their own. By it cargo keeps them apart from this workspace's in one folder, where
+/// the crates that both are built of are compiled once.
+fn tell_apart(sources: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));
+    for (file, before) in [("Cargo.toml", ""), ("Cargo.lock", "name = \"portolan")] {
+        let source = sources.get_mut(Path::new(file)).unwrap_or_else(|| panic!("there is no {file}"));
+        let (mut text, mut line_before) = (String::new(), "");
+        for line in String::from_utf8_lossy(source).lines() {
+            let own = line == version && line_before.starts_with(before);
+            text += if own { "version = \"0.0.0-bugs\"" } else { line };
+            text.push('\n');
+            line_before = line;
+        }
+        assert_ne!(text.as_bytes(), source.as_slice(), "{file} has no {version}");
+        *source = text.into_bytes();
+    }
+}
+
 /// Makes `copy` hold these files and no others. What is right already keeps its time, for cargo.
 fn write(copy: &Path, wanted: &BTreeMap<PathBuf, Vec<u8>>) {
     let mut held = BTreeMap::new();
@@ -114,11 +132,10 @@ fn write(copy: &Path, wanted: &BTreeMap<PathBuf, Vec<u8>>) {
 /// The first seed that fails with a bug in, and how.
 fn look_for(bug: &str, copy: &Path) -> Option<(u64, String)> {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--locked", "--profile", "simulation", "-p", "portolan-simulation", "--test", "seeds"])
+        .args(["test", "--locked", "--profile", "simulation", "--workspace", "--test", "seeds"])
         .args(["--", "--nocapture"])
         .current_dir(copy)
-        // Not where this workspace is built: cargo tells the two apart by their paths in it, which are the same.
-        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_TARGET_DIR", target())
         .env("PORTOLAN_BUG", bug)
         .env("PORTOLAN_SIMULATION_SEEDS", SEEDS)
         .env("PORTOLAN_SIMULATION_FIRST", "1")
@@ -150,6 +167,7 @@ fn bugs_that_were_put_back_in_are_found() {
     sources(&root(), &root(), &mut files);
     bugs.iter().for_each(|bug| put_in(bug, &mut files));
     files.get_mut(Path::new(SWITCH_GOES_TO)).expect(SWITCH_GOES_TO).extend_from_slice(SWITCH.as_bytes());
+    tell_apart(&mut files);
     let copy = target().join("bugs");
     write(&copy, &files);
 
