@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_core::{
     EndpointSlice, Endpoints, Meta, Node, ObjectName, OwnerReference, Pod, Service, Subset, Watched,
@@ -25,6 +26,8 @@ pub(super) trait Planner: Copy + Send + Sync + 'static {
     const NAME: &'static str = Self::CONTROLLER.as_str();
     /// Reasons of Events about writes that failed: create, then update and delete. Upstream's.
     const REASONS: [&'static str; 2];
+    /// How long a Service rests after a write: what changes meanwhile comes into one write.
+    const REST: Duration = Duration::ZERO;
 
     /// The plan for a Service, as the State is now.
     fn plan(self, store: &Store, service: &ObjectName) -> Planned<Self::Content>;
@@ -59,6 +62,10 @@ impl Planner for EndpointsOf {
     type Subject = Service;
     const CONTROLLER: Controller = Controller::Endpoints;
     const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
+    /// Differs from upstream: the Endpoints of a Service are written at once when something changes, but at most once a
+    /// second, so that a rolling update needs fewer writes; EndpointSlices, which proxies and DNS read, follow each change at
+    /// once. kube-controller-manager writes both as often (`--endpoint-updates-batch-period` delays every change).
+    const REST: Duration = Duration::from_secs(1);
 
     fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
         // The guard is let go before the plan is made: a big Service must not hold up the watches.

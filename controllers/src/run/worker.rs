@@ -85,7 +85,11 @@ pub(super) async fn work<P: Planner>(
                 if let Some(since) = since.filter(|_| looked.wrote) {
                     stopwatch.stop(since);
                 }
-                queue.done(&service, began.elapsed());
+                if looked.wrote && !P::REST.is_zero() {
+                    queue.rest(&service, began.elapsed(), P::REST);
+                } else {
+                    queue.done(&service, began.elapsed());
+                }
                 if let Some(pause) = looked.again {
                     queue.add_after(service, pause);
                 }
