@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
 
 use prometheus_client::encoding::text::encode;
+use tokio::time::sleep;
 
 use super::*;
 use crate::Admin;
