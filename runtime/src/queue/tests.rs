@@ -164,9 +164,9 @@ async fn work_under_way_has_an_age() {
     queue.add(1);
     queue.add(2);
     queue.next().await;
-    tokio::time::sleep(second).await;
+    sleep(second).await;
     queue.next().await;
-    tokio::time::sleep(second).await;
+    sleep(second).await;
     assert_eq!(ages(), [3.0, 2.0]);
     queue.done(&1, NOW);
     queue.done(&2, NOW);
