@@ -232,6 +232,25 @@ async fn many_changes_at_once_are_few_writes_and_none_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slices_follow_each_change_and_endpoints_once_a_second() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    for number in 2..=9 {
+        world.store.apply([Event::Applied(pod(&format!("p{number} 10.0.0.{number}")))]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(world.addresses().map(|all| all.len()), [1, number]);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.addresses().map(|all| all.len()), [9, 9]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.store.apply([Event::Applied(pod("p10 10.0.0.10"))]);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(world.addresses().map(|all| all.len()), [10, 10], "at once after a rest");
+    assert_eq!(world.stop().await.writes, 2 + 8 + 1 + 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_removes_is_made_again() {
     let world = World::start(&[], Leadership::always());
     world.feed("v4 :80", &["a 10.0.0.1"]);
