@@ -140,14 +140,14 @@ fn claims(service: &Service) -> Claims {
 fn record(recorder: &Recorder, state: &State, finding: &Finding) {
     let reference =
         |kind, name: ObjectName, uid: &std::sync::Arc<str>| Reference::of(kind, name, uid.clone());
+    let of_service = |name: &ObjectName| {
+        let service = state.services.get(name);
+        service.map(|service| reference(Kind::Service, name.clone(), &service.meta.uid)).into_iter().collect()
+    };
     let references: Vec<_> = match finding.subject() {
-        Subject::Service(name) => {
-            let service = state.services.get(name);
-            service
-                .map(|service| reference(Kind::Service, name.clone(), &service.meta.uid))
-                .into_iter()
-                .collect()
-        }
+        Subject::Service(name) => of_service(name),
+        // The range is a flag of the API server, which makes this Service of itself.
+        Subject::NodePorts => of_service(&ObjectName::new("default", "kubernetes")),
         Subject::IpAddress(address) => {
             let name = ObjectName::cluster_scoped(address.to_string());
             let object = state.ip_addresses.get(&name);
@@ -159,7 +159,6 @@ fn record(recorder: &Recorder, state: &State, finding: &Finding) {
                 .map(|object| reference(Kind::ServiceCidr, object.meta.object_name(), &object.meta.uid))
                 .collect()
         }
-        Subject::None => Vec::new(),
     };
     for reference in references {
         recorder.record(&reference, EventType::Warning, finding.reason(), "Audit", &finding.to_string());

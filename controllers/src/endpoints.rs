@@ -8,6 +8,6 @@ mod subsets;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{CAPACITY, plan};
+pub use plan::{CAPACITY, only_grows, plan};
 pub(crate) use plan::{OVER_CAPACITY, TRUNCATED, is_leader_record};
 pub(crate) use subsets::{canonical, sort};

@@ -13,6 +13,7 @@ mod latency;
 mod load_balancers;
 mod metrics;
 mod observe;
+mod patience;
 mod set_aside;
 mod worker;
 mod write;

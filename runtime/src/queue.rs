@@ -89,8 +89,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         self.show(&mut state);
     }
 
-    /// Waits for the next key. Whoever takes it reports [`Queue::done`], [`Queue::rest`], [`Queue::retry`] or
-    /// [`Queue::hold`].
+    /// Waits for the next key. Whoever takes it reports [`Queue::done`], [`Queue::retry`] or [`Queue::hold`].
     pub async fn next(&self) -> K {
         loop {
             let watch = {
@@ -132,16 +131,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         if state.end(key) {
             self.come_back(&mut state, key.clone(), took.min(LONGEST_GATHERING), Until::Released);
         }
-    }
-
-    /// Reports a key's work as done, as [`done`](Self::done), and has the key rest: whatever is added meanwhile is
-    /// gathered until the rest is over.
-    pub fn rest(&self, key: &K, took: Duration, rest: Duration) {
-        self.metrics.worked.observe(took.as_secs_f64());
-        let mut state = self.lock();
-        state.succeeded(key);
-        state.end(key);
-        self.come_back(&mut state, key.clone(), rest, Until::Released);
     }
 
     /// Reports a key's work as failed: it comes back after its pause, or after `pause` where the server

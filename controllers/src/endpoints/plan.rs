@@ -1,6 +1,7 @@
 //! Which write, if any, brings the Endpoints of a Service up to date.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -124,6 +125,24 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
         notes,
         ..Plan::default()
     }
+}
+
+/// Whether a plan does nothing but add ready addresses to Endpoints that have some.
+pub fn only_grows(plan: &Plan<Vec<Subset>>, existing: &Endpoints) -> bool {
+    let [Write::Update { content: Some(wanted), labels, .. }] = &*plan.writes else { return false };
+    let (before, after) = (served(&existing.subsets), served(wanted));
+    labels.is_empty() && !before.is_empty() && before.len() < after.len() && before.is_subset(&after)
+}
+
+/// What ready addresses are reached at.
+fn served(subsets: &[Subset]) -> HashSet<(IpAddr, &EndpointsPort)> {
+    let mut all = HashSet::new();
+    for subset in subsets {
+        for address in &subset.addresses {
+            all.extend(subset.ports.iter().map(|port| (address.ip, port)));
+        }
+    }
+    all
 }
 
 /// Whether Endpoints are the record of an old leader election, which nobody serves.

@@ -1,6 +1,6 @@
 use portolan_core::{Endpoints, Kind, Pod, Service, Subset};
 
-use super::{CAPACITY, plan};
+use super::{CAPACITY, only_grows, plan};
 use crate::plan::{Because, Plan, Write};
 use crate::testing::{pod, second, service};
 

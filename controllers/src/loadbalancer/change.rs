@@ -2,6 +2,13 @@
 
 use portolan_core::Service;
 
+/// Whether a provider that had nothing for `old` may have something for `new`: pools admit Services by their labels, give one
+/// address where two are not required, and share one between Services with the same pods.
+pub(super) fn may_help(old: &Service, new: &Service) -> bool {
+    let policy = |service: &Service| service.load_balancer.as_deref().map(|said| said.ip_family_policy);
+    old.meta.labels != new.meta.labels || old.selector != new.selector || policy(old) != policy(new)
+}
+
 /// The first field that differs and that a load balancer may have to follow; `None` = the load balancer of `old` does for
 /// `new`. Both are of type LoadBalancer and of the same class.
 ///

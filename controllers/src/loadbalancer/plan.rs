@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portolan_core::{Ingress, Service};
 
-use super::change::changed;
+use super::change::{changed, may_help};
 use super::nodes::NodeSet;
 use super::serves::Serves;
 
@@ -112,6 +112,15 @@ pub fn plan(service: Option<&Arc<Service>>, memory: &Memory, nodes: &Arc<NodeSet
     }
     let Some(called) = standing else { return Step::Ensure { asked: service.ingress().is_empty() } };
     if changed(&called.service, service).is_some() {
+        return Step::Ensure { asked: true };
+    }
+    // Without an address nothing is at stake, and any change of the Service may be what was waited for.
+    let in_vain = match &called.outcome {
+        Outcome::Waits => true,
+        Outcome::Stands(ingress) => ingress.is_empty(),
+        Outcome::Unsure | Outcome::Elsewhere | Outcome::Remains | Outcome::Removed => false,
+    };
+    if in_vain && may_help(&called.service, service) {
         return Step::Ensure { asked: true };
     }
     let same_nodes = Arc::ptr_eq(&called.nodes, nodes) || called.nodes == *nodes;

@@ -7,6 +7,7 @@ use portolan_runtime::{Queue, Store};
 
 use super::gate::Gate;
 use super::latency::{Change, Stopwatch};
+use super::patience::Waiting;
 use super::write::WriteError;
 
 /// Pause of a Service whose object the API server finds invalid. Any change of the Service or its pods
@@ -28,11 +29,12 @@ pub(super) struct Intake {
     pub(super) queue: Queue<ObjectName>,
     pub(super) gate: Gate,
     pub(super) stopwatch: Stopwatch,
+    pub(super) waiting: Waiting,
 }
 
 impl Intake {
     pub(super) fn new(queue: Queue<ObjectName>, stopwatch: Stopwatch) -> Self {
-        Self { gate: Gate::new(queue.clone()), queue, stopwatch }
+        Self { gate: Gate::new(queue.clone()), queue, stopwatch, waiting: Waiting::default() }
     }
 
     /// Another process does the work.

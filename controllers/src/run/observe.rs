@@ -26,11 +26,14 @@ pub(super) trait Planner: Copy + Send + Sync + 'static {
     const NAME: &'static str = Self::CONTROLLER.as_str();
     /// Reasons of Events about writes that failed: create, then update and delete. Upstream's.
     const REASONS: [&'static str; 2];
-    /// How long a Service rests after a write: what changes meanwhile comes into one write.
-    const REST: Duration = Duration::ZERO;
 
     /// The plan for a Service, as the State is now.
     fn plan(self, store: &Store, service: &ObjectName) -> Planned<Self::Content>;
+
+    /// How long a plan may wait for further changes before it is carried out.
+    fn patience(_: &Planned<Self::Content>) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A plan, and the stored objects that it was made for.
@@ -62,10 +65,6 @@ impl Planner for EndpointsOf {
     type Subject = Service;
     const CONTROLLER: Controller = Controller::Endpoints;
     const REASONS: [&'static str; 2] = ["FailedToCreateEndpoint", "FailedToUpdateEndpoint"];
-    /// Differs from upstream: the Endpoints of a Service are written at once when something changes, but at most once a
-    /// second, so that a rolling update needs fewer writes; EndpointSlices, which proxies and DNS read, follow each change at
-    /// once. kube-controller-manager writes both as often (`--endpoint-updates-batch-period` delays every change).
-    const REST: Duration = Duration::from_secs(1);
 
     fn plan(self, store: &Store, name: &ObjectName) -> Planned<Self::Content> {
         // The guard is let go before the plan is made: a big Service must not hold up the watches.
@@ -77,6 +76,15 @@ impl Planner for EndpointsOf {
         let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
         let plan = endpoints::plan(service.as_deref(), &pods, existing.as_deref());
         Planned { plan, stored: existing.into_iter().collect(), figures: None, service, doubted: None }
+    }
+
+    /// Differs from upstream: Endpoints that only get more addresses are written after 200 ms, or with the next change
+    /// before. A rolling update, which takes an old pod away right after a new one has come, so needs one write for both.
+    /// What goes, goes at once, and EndpointSlices, which proxies and DNS read, follow each change at once.
+    /// kube-controller-manager delays every change or none (`--endpoint-updates-batch-period`).
+    fn patience(planned: &Planned<Self::Content>) -> Duration {
+        let grows = planned.stored.first().is_some_and(|stored| endpoints::only_grows(&planned.plan, stored));
+        if grows { Duration::from_millis(200) } else { Duration::ZERO }
     }
 }
 

@@ -14,6 +14,7 @@ use super::gate::Awaited;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::observe::{Planned, Planner};
+use super::patience::Waiting;
 use super::set_aside::SetAside;
 use super::write::{WriteError, Writer};
 use crate::difference::differences;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
 struct Looked {
     /// Whether something was written.
     wrote: bool,
+    /// Whether something is to be written that waits for further changes.
+    waits: bool,
     /// After which pause to look again although nothing failed.
     again: Option<Duration>,
 }
@@ -55,7 +58,7 @@ pub(super) async fn work<P: Planner>(
     intake: Intake,
     shutdown: CancellationToken,
 ) {
-    let Intake { queue, gate, stopwatch } = &intake;
+    let Intake { queue, gate, stopwatch, waiting } = &intake;
     loop {
         let next = async {
             shared.leadership.acquired().await;
@@ -76,20 +79,18 @@ pub(super) async fn work<P: Planner>(
             gate.keep(&service, overdue);
         }
         let outcome = match caught_up {
-            Ok(()) => shared.sync(planner, &service).await,
+            Ok(()) => shared.sync(planner, &service, waiting).await,
             Err(error) => Err(error),
         };
         let error = match outcome {
             Ok(looked) => {
                 shared.metrics.synced(P::CONTROLLER, "success", began.elapsed());
-                if let Some(since) = since.filter(|_| looked.wrote) {
-                    stopwatch.stop(since);
+                match since {
+                    Some(since) if looked.wrote => stopwatch.stop(since),
+                    Some(since) if looked.waits => stopwatch.go_on(&service, since),
+                    _ => {}
                 }
-                if looked.wrote && !P::REST.is_zero() {
-                    queue.rest(&service, began.elapsed(), P::REST);
-                } else {
-                    queue.done(&service, began.elapsed());
-                }
+                queue.done(&service, began.elapsed());
                 if let Some(pause) = looked.again {
                     queue.add_after(service, pause);
                 }
@@ -130,12 +131,23 @@ impl Shared {
     }
 
     /// Makes the plan, and carries it out or compares.
-    async fn sync<P: Planner>(&self, planner: P, name: &ObjectName) -> Result<Looked, WriteError> {
-        let Planned { plan, stored, figures, service, doubted } = planner.plan(&self.store, name);
+    async fn sync<P: Planner>(
+        &self,
+        planner: P,
+        name: &ObjectName,
+        waiting: &Waiting,
+    ) -> Result<Looked, WriteError> {
+        let planned = planner.plan(&self.store, name);
+        let patience = P::patience(&planned);
+        let Planned { plan, stored, figures, service, doubted } = planned;
         let subject = self.subject::<P>(name);
         self.set_aside.report(P::NAME, name, subject.as_ref(), &plan.notes);
         match &self.outcome {
             Outcome::Write(writer) => {
+                let left = waiting.left(name, patience);
+                if !left.is_zero() {
+                    return Ok(Looked { waits: true, again: Some(left), ..Looked::default() });
+                }
                 if let Some(meta) = doubted.filter(|_| !plan.is_empty()) {
                     writer.confirm_current::<P::Subject>(&meta).await?;
                 }
@@ -148,11 +160,11 @@ impl Shared {
                 if let Some(figures) = figures {
                     self.metrics.reached(P::CONTROLLER, name, service.as_deref(), figures);
                 }
-                Ok(Looked { wrote: !plan.is_empty(), again: None })
+                Ok(Looked { wrote: !plan.is_empty(), ..Looked::default() })
             }
             Outcome::Compare(comparison) => {
                 let again = comparison.take(P::NAME, name, subject.as_ref(), differences(&plan, &stored));
-                Ok(Looked { wrote: false, again })
+                Ok(Looked { again, ..Looked::default() })
             }
         }
     }

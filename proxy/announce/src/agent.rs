@@ -158,7 +158,10 @@ impl Agent {
             self.membership = self.membership.max(version);
         }
         self.seen.leases = self.seen.leases.max(version);
-        self.members.tell(node, member, now);
+        match member {
+            Some(member) => self.members.tell(node, member, now),
+            None => self.members.gone(node, *node == self.node, now),
+        }
         if *node == self.node {
             self.confirm(version, now);
         }

@@ -61,6 +61,8 @@ struct Known {
     moved: Duration,
     /// Whether it moved since it was first seen.
     proven: bool,
+    /// Whether the Lease was deleted. That does not stop its holder, who notices when it next renews.
+    gone: bool,
 }
 
 impl Known {
@@ -74,17 +76,22 @@ impl Known {
 }
 
 impl Members {
-    /// Takes in a Lease; `None` if it is gone.
-    pub fn tell(&mut self, node: &Arc<str>, member: Option<Member>, now: Duration) {
-        let Some(member) = member else {
-            self.0.remove(node);
-            return;
-        };
+    /// Takes in that a Lease was deleted. It counts until it runs out, unless the `holder` itself looks.
+    pub fn gone(&mut self, node: &Arc<str>, holder: bool, now: Duration) {
+        match self.0.get_mut(node).filter(|known| !holder && known.held() && now < known.expires()) {
+            Some(known) => known.gone = true,
+            None => drop(self.0.remove(node)),
+        }
+    }
+
+    /// Takes in a Lease.
+    pub fn tell(&mut self, node: &Arc<str>, member: Member, now: Duration) {
+        self.0.retain(|_, known| !known.gone || now < known.expires());
         let known = match self.0.get(node) {
             Some(before) if before.member.renewed == member.renewed => {
-                Known { member, moved: before.moved, proven: before.proven }
+                Known { member, moved: before.moved, proven: before.proven, gone: false }
             }
-            before => Known { member, moved: now, proven: before.is_some() },
+            before => Known { member, moved: now, proven: before.is_some(), gone: false },
         };
         self.0.insert(node.clone(), known);
     }
@@ -162,14 +169,29 @@ mod tests {
             seen: Versions::default(),
             told: Versions::default(),
         };
-        members.tell(&node, Some(member(1)), 10 * S);
+        members.tell(&node, member(1), 10 * S);
         assert_eq!(members.judged("b"), 15 * S, "it may be long dead");
-        members.tell(&node, Some(Member { version: 2, ..member(1) }), 12 * S);
+        members.tell(&node, Member { version: 2, ..member(1) }, 12 * S);
         assert_eq!(members.expires("a"), Some(15 * S), "somebody else touched the Lease");
-        members.tell(&node, Some(member(2)), 13 * S);
+        members.tell(&node, member(2), 13 * S);
         assert_eq!((members.expires("a"), members.judged("b")), (Some(18 * S), Duration::ZERO));
         assert_eq!((members.live(17 * S).count(), members.live(18 * S).count()), (1, 0));
-        members.tell(&node, Some(Member { duration: Duration::ZERO, ..member(3) }), 14 * S);
+        members.tell(&node, Member { duration: Duration::ZERO, ..member(3) }, 14 * S);
         assert_eq!(members.live(14 * S).count(), 0, "given back");
+        members.tell(&node, member(4), 20 * S);
+        members.gone(&node, false, 22 * S);
+        assert_eq!(
+            (members.live(24 * S).count(), members.live(25 * S).count()),
+            (1, 0),
+            "deleted, but not ended"
+        );
+        members.tell(&node, member(5), 23 * S);
+        assert_eq!(members.live(27 * S).count(), 1, "made again");
+        members.gone(&node, true, 24 * S);
+        assert_eq!(members.get("a"), None, "our own");
+        members.tell(&node, member(6), 30 * S);
+        members.gone(&node, false, 31 * S);
+        members.tell(&"b".into(), member(1), 35 * S);
+        assert_eq!(members.get("a"), None, "not kept for ever");
     }
 }

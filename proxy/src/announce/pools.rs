@@ -15,8 +15,33 @@ pub(super) fn interfaces(state: &State, address: IpAddr) -> Vec<Arc<str>> {
     pool(state, address).map(|pool| pool.spec.interfaces.clone()).unwrap_or_default()
 }
 
-/// The pool of an address; of several that have it, which their controller reports, all nodes take the same one.
+/// The pool of an address: of several that have it the oldest, as their controller, which reports that they overlap.
 fn pool(state: &State, address: IpAddr) -> Option<&Arc<LoadBalancerPool>> {
     let pools = state.load_balancer_pools.iter().filter(|pool| pool.spec.contains(address));
-    pools.min_by(|a, b| a.meta.name.cmp(&b.meta.name))
+    pools.min_by_key(|pool| (pool.meta.creation_timestamp, pool.meta.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{ChangeSet, Event};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_pools_that_overlap_the_oldest_counts() {
+        let mut state = State::default();
+        let pool = |name: &str, made: &str, announce: &str| {
+            let pool = json!({"metadata": {"name": name, "creationTimestamp": made},
+                "spec": {"addresses": ["192.0.2.0/28"], "announce": announce}});
+            Event::Applied(serde_json::from_value::<LoadBalancerPool>(pool).unwrap())
+        };
+        state.apply(pool("prod", "2026-01-01T00:00:00Z", "Layer2"), &mut ChangeSet::default());
+        state.apply(pool("a", "2026-01-02T00:00:00Z", "None"), &mut ChangeSet::default());
+        let address = "192.0.2.3".parse().unwrap();
+        assert!(announced(&state, address), "the older one says so");
+        state.apply(pool("prod", "2026-01-03T00:00:00Z", "Layer2"), &mut ChangeSet::default());
+        assert!(!announced(&state, address));
+        assert!(!announced(&state, "192.0.2.16".parse().unwrap()), "of no pool");
+    }
 }

@@ -2,7 +2,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
 
 use prometheus_client::encoding::text::encode;
-use tokio::time::sleep;
 
 use super::*;
 use crate::Admin;
@@ -97,28 +96,6 @@ async fn changes_during_work_are_gathered_as_long_as_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_of_a_resting_key_come_at_the_end_of_its_rest() {
-    let (queue, rest) = (queue(), Duration::from_secs(1));
-    queue.add(1);
-    queue.rest(&queue.next().await, NOW, rest);
-    let began = Instant::now();
-    for _ in 0..9 {
-        sleep(rest / 10).await;
-        queue.add(1);
-        queue.look_through(1);
-        queue.add_after(1, NOW);
-    }
-    queue.rest(&queue.next().await, NOW, rest);
-    assert_eq!(began.elapsed(), rest);
-    queue.done(&queue.next().await, NOW);
-    assert_eq!(began.elapsed(), rest * 2, "looked at once more, whether it was added or not");
-    assert!(queue.lock().idle());
-    queue.add(1);
-    queue.done(&queue.next().await, NOW);
-    assert_eq!(began.elapsed(), rest * 2, "a key that has rested is worked on at once");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_changed_goes_before_what_is_only_looked_through() {
     let queue = queue();
     for key in 0..4 {
@@ -164,9 +141,9 @@ async fn work_under_way_has_an_age() {
     queue.add(1);
     queue.add(2);
     queue.next().await;
-    sleep(second).await;
+    tokio::time::sleep(second).await;
     queue.next().await;
-    sleep(second).await;
+    tokio::time::sleep(second).await;
     assert_eq!(ages(), [3.0, 2.0]);
     queue.done(&1, NOW);
     queue.done(&2, NOW);

@@ -157,7 +157,7 @@ impl Found {
             Subject::Service(name) => Some(object("Service", &name.namespace, name.name.to_string())),
             Subject::IpAddress(address) => Some(object("IPAddress", "", address.to_string())),
             // Several may have the range; the message names it.
-            Subject::ServiceCidr(_) | Subject::None => None,
+            Subject::ServiceCidr(_) | Subject::NodePorts => None,
         };
         Self { reason: finding.reason(), message: finding.to_string(), object }
     }

@@ -91,8 +91,8 @@ pub enum Subject<'a> {
     IpAddress(IpAddr),
     /// The ServiceCIDRs with a range.
     ServiceCidr(AddressRange),
-    /// No object.
-    None,
+    /// The range of node ports, which is no object.
+    NodePorts,
 }
 
 impl Finding {
@@ -144,7 +144,7 @@ impl Finding {
                 Subject::IpAddress(*address)
             }
             Self::AddressesRunningOut { range, .. } => Subject::ServiceCidr(*range),
-            Self::PortsRunningOut { .. } => Subject::None,
+            Self::PortsRunningOut { .. } => Subject::NodePorts,
         }
     }
 }

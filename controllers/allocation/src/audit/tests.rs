@@ -143,7 +143,7 @@ fn the_end_of_a_range_is_seen_coming() {
     for port in 30000..30091 {
         audit.apply(&format!("service s{port} {port}"), 0);
     }
-    assert_eq!(audit.ripe(0), ["PortRangeNearlyFull None"]);
+    assert_eq!(audit.ripe(0), ["PortRangeNearlyFull NodePorts"]);
 }
 
 #[test]

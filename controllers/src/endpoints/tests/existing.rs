@@ -87,3 +87,27 @@ fn endpoints_made_by_hand_are_taken_over_when_their_service_has_a_selector() {
     assert_eq!(text(&object.subsets), ":80/TCP: 10.0.0.1");
     assert_eq!(object.meta.labels.keys().map(AsRef::as_ref).collect::<Vec<_>>(), [MANAGED_BY]);
 }
+
+#[test]
+fn growth_is_more_ready_addresses_beside_all_that_were() {
+    let (web, pods) =
+        (service("v4 :80"), |words: &[&str]| words.iter().map(|one| pod(one)).collect::<Vec<_>>());
+    let grows = |service: &Service, before: &[&str], after: &[&str]| {
+        let existing = stored(&web, &pods(before), None);
+        only_grows(&planned(service, &pods(after), Some(&existing)), &existing)
+    };
+    let one = ["a 10.0.0.1"];
+    assert!(grows(&web, &one, &["a 10.0.0.1", "b 10.0.0.2"]));
+    assert!(grows(&web, &["a 10.0.0.1", "b 10.0.0.2 unready"], &["a 10.0.0.1", "b 10.0.0.2"]));
+    assert!(!grows(&web, &["b 10.0.0.2 unready"], &["b 10.0.0.2"]), "the first one");
+    assert!(!grows(&web, &one, &one), "nothing to do");
+    assert!(!grows(&web, &one, &["b 10.0.0.2", "c 10.0.0.3"]), "one goes");
+    assert!(!grows(&web, &one, &["a 10.0.0.1 unready", "b 10.0.0.2"]));
+    assert!(!grows(&web, &one, &["a 10.0.0.1", "b 10.0.0.2 unready"]), "no more of them are ready");
+    assert!(
+        !grows(&service("v4 :80 label:new=yes"), &one, &["a 10.0.0.1", "b 10.0.0.2"]),
+        "a label waits for nothing"
+    );
+    let other_port = service("v4 :81");
+    assert!(!grows(&other_port, &one, &["a 10.0.0.1", "b 10.0.0.2"]), "at another port");
+}

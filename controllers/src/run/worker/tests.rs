@@ -232,22 +232,29 @@ async fn many_changes_at_once_are_few_writes_and_none_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slices_follow_each_change_and_endpoints_once_a_second() {
+async fn endpoints_that_only_grow_wait_a_moment_and_nothing_else_does() {
     let world = World::start(&[], Leadership::always());
-    world.feed("v4 :80", &["a 10.0.0.1"]);
-    world.reaches(&["10.0.0.1"]).await;
-    for number in 2..=9 {
-        world.store.apply([Event::Applied(pod(&format!("p{number} 10.0.0.{number}")))]);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(world.addresses().map(|all| all.len()), [1, number]);
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(world.addresses().map(|all| all.len()), [9, 9]);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    world.store.apply([Event::Applied(pod("p10 10.0.0.10"))]);
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(world.addresses().map(|all| all.len()), [10, 10], "at once after a rest");
-    assert_eq!(world.stop().await.writes, 2 + 8 + 1 + 2);
+    let soon = || tokio::time::sleep(Duration::from_millis(20));
+    let counts = || world.addresses().map(|all| all.len());
+    world.feed("v4 :80", &[]);
+    soon().await;
+    world.store.apply([Event::Applied(pod("a 10.0.0.1"))]);
+    soon().await;
+    assert_eq!(counts(), [1, 1], "the first address at once");
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    world.store.apply([Event::Applied(pod("c 10.0.0.3"))]);
+    soon().await;
+    assert_eq!(counts(), [1, 3]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(counts(), [3, 3], "200 ms after the first that waits");
+    world.store.apply([Event::Applied(pod("d 10.0.0.4"))]);
+    soon().await;
+    world.store.apply([Event::<Pod>::Deleted(ObjectName::new("shop", "a"), 0)]);
+    soon().await;
+    let want = ["10.0.0.2", "10.0.0.3", "10.0.0.4"].map(str::to_owned).to_vec();
+    assert_eq!(world.addresses(), [want.clone(), want], "what goes takes along what waits");
+    assert_eq!(world.stop().await.writes, 2 + 2 + 3 + 3);
 }
 
 #[tokio::test(start_paused = true)]
