@@ -227,7 +227,7 @@ async fn pauses_are_the_providers_or_grow() {
         while world.service("web")["status"] == Value::Null {
             sleep(Duration::from_millis(10)).await;
             // What is no reason to try again is none.
-            world.change("web", &json!({"metadata": {"labels": {"a": "b"}}}));
+            world.change("web", &json!({"spec": {"internalTrafficPolicy": "Local"}}));
         }
         assert_eq!(began.elapsed().as_secs(), want);
         world.end().await;
