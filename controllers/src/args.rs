@@ -60,7 +60,7 @@ pub struct Args {
     /// Make load balancers for Services of this class only [default: for those without a class]
     #[arg(long, value_name = "CLASS", env = "PORTOLAN_LOAD_BALANCER_CLASS")]
     pub load_balancer_class: Option<String>,
-    /// Node ports of the API server's flag of this name, for the controllers `allocation` and `pools` [default: 30000-32767]
+    /// Node ports of the API server's flag of this name, for the controllers `allocation` and `pools` and the provider `node` [default: 30000-32767]
     #[arg(long, value_name = "FIRST-LAST", env = "PORTOLAN_SERVICE_NODE_PORT_RANGE")]
     pub service_node_port_range: Option<PortRange>,
     /// Flags of the admission webhook
@@ -187,11 +187,11 @@ impl Args {
     pub fn node_ports(&self, controllers: &BTreeSet<Controller>) -> Result<PortRange, Failure> {
         match self.service_node_port_range {
             Some(_)
-                if ![Controller::Allocation, Controller::Pools]
+                if ![Controller::Allocation, Controller::Pools, Controller::LoadBalancer]
                     .iter()
                     .any(|one| controllers.contains(one)) =>
             {
-                let why = "--service-node-port-range is of the controllers allocation and pools, neither of which runs";
+                let why = "--service-node-port-range is of the controllers allocation, pools and loadbalancer, none of which runs";
                 Err(Failure::usage(why.to_owned()))
             }
             range => Ok(range.unwrap_or_default()),
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(range(&[]).as_deref(), Ok("30000-32767"));
         let audits = "--controllers=allocation";
         assert_eq!(range(&[audits, "--service-node-port-range=1-9"]).as_deref(), Ok("1-9"));
-        assert!(range(&["--service-node-port-range=1-9"]).unwrap_err().contains("neither of which runs"));
+        assert!(range(&["--service-node-port-range=1-9"]).unwrap_err().contains("none of which runs"));
         let pools = ["--controllers=pools", "--webhook-bind-address=[::]:1", "--service-node-port-range=1-9"];
         assert_eq!(range(&pools).as_deref(), Ok("1-9"));
         for wrong in ["9-1", "0-9", "x", "1", "1-70000"] {

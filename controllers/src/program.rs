@@ -178,7 +178,7 @@ async fn program(args: Args) -> Result<(), Failure> {
     let class = args.load_balancer_class.map(Arc::from);
     let load_balancers = provider.map(|provider| {
         let provider = match provider {
-            Provider::Node => node_provider(store.clone()),
+            Provider::Node => node_provider(store.clone(), node_ports),
             Provider::Pool => pool_provider(client.clone(), store.clone(), leadership.clone()),
         };
         LoadBalancing { class, provider }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use portolan_allocation::{PortRange, Range};
 use portolan_cloud::{Notice, Severity, Status};
 use portolan_core::{
     EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, ObjectName, Service, ServicePort,
@@ -18,8 +19,6 @@ use portolan_core::{
 
 pub use taken::{Claimant, Taken};
 
-/// Where node ports are: the default of the API server's `--service-node-port-range`.
-const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 /// Ports of what nodes live by: SSH, DNS, etcd, the API server, and the kubelet with the other parts of the control plane.
 const RESERVED: [RangeInclusive<u16>; 5] = [22..=22, 53..=53, 2379..=2380, 6443..=6443, 10_250..=10_260];
 
@@ -38,8 +37,10 @@ pub fn answer(
     nodes: &[Arc<Node>],
     with_endpoints: &HashSet<Arc<str>>,
     taken: &Taken,
+    node_ports: PortRange,
 ) -> Answer {
-    let refused: Vec<_> = service.ports.iter().filter_map(|port| Some((port, refusal(port.port)?))).collect();
+    let refused = |port| Some((port, refusal(port, node_ports)?));
+    let refused: Vec<(&ServicePort, String)> = service.ports.iter().filter_map(refused).collect();
     if !refused.is_empty() {
         let notice = |(port, why): &(&ServicePort, String)| {
             warning("PortRefused", format!("port {}/{} {why}", port.port, port.protocol))
@@ -103,11 +104,11 @@ fn addresses(node: &Node, family: IpFamily) -> impl Iterator<Item = IpAddr> {
 }
 
 /// Why no Service may have a port on the nodes' addresses.
-fn refusal(port: u16) -> Option<String> {
-    if NODE_PORTS.contains(&port) {
-        return Some(format!("is one of the node ports {}-{}", NODE_PORTS.start(), NODE_PORTS.end()));
+fn refusal(port: &ServicePort, node_ports: PortRange) -> Option<String> {
+    if node_ports.index(port.port).is_some() {
+        return Some(format!("is one of the node ports {node_ports}"));
     }
-    let reserved = RESERVED.iter().any(|range| range.contains(&port));
+    let reserved = RESERVED.iter().any(|range| range.contains(&port.port));
     reserved.then(|| "belongs to the nodes themselves".to_owned())
 }
 

@@ -84,6 +84,11 @@ impl Responder {
         self.look();
     }
 
+    /// Says anew on which interfaces each address is announced.
+    pub(super) fn place(&mut self, interfaces: impl Fn(IpAddr) -> Vec<Arc<str>>) {
+        self.held.iter_mut().for_each(|(address, names)| *names = interfaces(*address));
+    }
+
     /// Looks which interfaces there are; what is announced there now and was not before is told to the neighbours.
     pub(super) fn look(&mut self) {
         while self.repeats.try_join_next().is_some() {}

@@ -142,6 +142,10 @@ impl<'a> Session<'a> {
                 self.agent.lease(&node, edit.new.is_some().then_some(member), now);
             }
         }
+        if !set.load_balancer_pools.is_empty() {
+            self.responder.place(|address| pools::interfaces(&state, address));
+            self.responder.look();
+        }
         self.take_in_own(&state, now);
     }
 

@@ -13,6 +13,18 @@ fn other(name: &str, words: &str) -> (ObjectName, Service) {
     (service.meta.object_name(), service)
 }
 
+#[test]
+fn node_ports_are_where_the_api_server_has_them() {
+    let nodes = [Arc::new(machine("a", "10.0.0.1"))];
+    for (port, refused) in [(19_999, false), (20_000, true), (22_767, true), (22_768, false), (30_000, false)]
+    {
+        let service = balanced(&format!("v4 a:{port}"));
+        let range = "20000-22767".parse().unwrap();
+        let answer = answer(&service, &nodes, &HashSet::new(), &Taken::default(), range);
+        assert_eq!(answer.status.ingress.is_empty(), refused, "{port}");
+    }
+}
+
 fn taken(services: &[(ObjectName, Service)]) -> Taken {
     let mut taken = Taken::default();
     for (name, service) in services {
@@ -23,7 +35,7 @@ fn taken(services: &[(ObjectName, Service)]) -> Taken {
 
 fn ask(service: &Service, nodes: &[Node], taken: &Taken) -> Answer {
     let nodes: Vec<_> = nodes.iter().cloned().map(Arc::new).collect();
-    answer(service, &nodes, &HashSet::from(["b".into()]), taken)
+    answer(service, &nodes, &HashSet::from(["b".into()]), taken, "30000-32767".parse().unwrap())
 }
 
 fn told(answer: &Answer) -> (String, Vec<String>) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use portolan_allocation::PortRange;
 use portolan_cloud::{Error, LoadBalancers, Status, Wake};
 use portolan_core::{ChangeSet, ExternalPolicy, Ingress, Node, ObjectName, Service};
 use portolan_runtime::{Changes, Store};
@@ -13,13 +14,15 @@ use tokio_util::task::AbortOnDropHandle;
 use super::MakeProvider;
 use crate::loadbalancer::node::{Answer, Claimant, Taken, answer, nodes_with_endpoints};
 
-/// A Service is reached at the addresses of the nodes. `store` holds Services, nodes and EndpointSlices.
-pub fn node_provider(store: Store) -> MakeProvider {
-    Box::new(move |wake| Arc::new(NodeAddresses::start(store, wake)))
+/// A Service is reached at the addresses of the nodes, but not at ports where node ports are. `store` holds Services, nodes
+/// and EndpointSlices.
+pub fn node_provider(store: Store, node_ports: PortRange) -> MakeProvider {
+    Box::new(move |wake| Arc::new(NodeAddresses::start(store, node_ports, wake)))
 }
 
 struct NodeAddresses {
     store: Store,
+    node_ports: PortRange,
     wake: Wake,
     book: Arc<Mutex<Book>>,
     _follow: AbortOnDropHandle<()>,
@@ -53,14 +56,14 @@ impl Book {
 }
 
 impl NodeAddresses {
-    fn start(store: Store, wake: Wake) -> Self {
+    fn start(store: Store, node_ports: PortRange, wake: Wake) -> Self {
         let book = Arc::new(Mutex::new(Book::default()));
         let changes = store.subscribe();
         for service in store.read().services.iter() {
             lock(&book).saw(&service.meta.object_name(), Some(service));
         }
         let follow = follow(store.clone(), book.clone(), wake.clone(), changes);
-        Self { store, wake, book, _follow: AbortOnDropHandle::new(tokio::spawn(follow)) }
+        Self { store, node_ports, wake, book, _follow: AbortOnDropHandle::new(tokio::spawn(follow)) }
     }
 }
 
@@ -90,7 +93,8 @@ impl LoadBalancers for NodeAddresses {
         };
         let (status, free) = {
             let mut book = lock(&self.book);
-            let Answer { status, behind } = answer(service, nodes, &with_endpoints, &book.taken);
+            let Answer { status, behind } =
+                answer(service, nodes, &with_endpoints, &book.taken, self.node_ports);
             for owner in behind {
                 book.behind.entry(owner).or_default().insert(name.clone());
             }

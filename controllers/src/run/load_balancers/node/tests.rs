@@ -12,7 +12,7 @@ struct OfNode(Store);
 #[async_trait]
 impl Bench for OfNode {
     async fn start(&self, wake: Wake) -> Arc<dyn LoadBalancers> {
-        node_provider(self.0.clone())(wake)
+        node_provider(self.0.clone(), PortRange::default())(wake)
     }
 
     async fn stored(&self, service: &Service) {
@@ -55,7 +55,7 @@ impl World {
             let woken = woken.clone();
             move |name: &ObjectName| woken.lock().unwrap().push(name.clone())
         });
-        Self { provider: node_provider(store.clone())(wake), store, woken }
+        Self { provider: node_provider(store.clone(), PortRange::default())(wake), store, woken }
     }
 
     async fn ensure(&self, service: &Service) -> (usize, usize) {
