@@ -184,6 +184,20 @@ fn restarted(cluster: &Cluster) -> Result<()> {
         let found = variables(cluster, "vars", "opted")?;
         ensure!(found.get("LATE_SERVICE_PORT").is_some_and(|port| port == "99"), "{found:?}");
         Ok(())
+    })?;
+    // ConfigMaps that somebody has touched get what is new as well; more Services come than there are ConfigMaps.
+    cluster.kubectl(&["annotate", "configmaps", "-n", "vars", "--all", "touched=yes"])?;
+    let more = (0..8).map(|number| {
+        json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 98}]},
+            "metadata": {"namespace": "vars", "name": format!("more-{number}")}})
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": more.collect::<Vec<_>>()});
+    cluster.apply(&list.to_string())?;
+    wait_until(Duration::from_secs(10), || {
+        let maps = cluster.kubectl(&["get", "configmaps", "-n", "vars", "-o", "yaml"])?;
+        let missing = (0..8).find(|number| !maps.contains(&format!("MORE_{number}_SERVICE_PORT:")));
+        ensure!(missing.is_none(), "the ConfigMaps do not name more-{}", missing.unwrap_or_default());
+        Ok(())
     })
 }
 
