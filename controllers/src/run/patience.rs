@@ -1,7 +1,7 @@
 //! Plans that wait a little for further changes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portolan_core::ObjectName;
@@ -12,20 +12,23 @@ use tokio::time::Instant;
 pub(super) struct Waiting(Arc<Mutex<HashMap<ObjectName, Instant>>>);
 
 impl Waiting {
-    /// How much longer a Service's plan is to wait that may wait for so long; then, or with a plan that may not, the wait is
-    /// over.
+    /// How much longer a Service's plan is to wait that may wait for so long. Nothing more, until [`over`](Self::over) is
+    /// called: a write that fails is tried again after the pauses of failures, not after this one.
     pub(super) fn left(&self, service: &ObjectName, patience: Duration) -> Duration {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = match patience {
-            Duration::ZERO => Duration::ZERO,
-            _ => {
-                let since = all.entry(service.clone()).or_insert_with(Instant::now);
-                patience.saturating_sub(since.elapsed())
-            }
-        };
-        if left.is_zero() {
-            all.remove(service);
+        if patience.is_zero() {
+            self.over(service);
+            return patience;
         }
-        left
+        let since = *self.lock().entry(service.clone()).or_insert_with(Instant::now);
+        patience.saturating_sub(since.elapsed())
+    }
+
+    /// The Service's plan was carried out.
+    pub(super) fn over(&self, service: &ObjectName) {
+        self.lock().remove(service);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

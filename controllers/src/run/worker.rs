@@ -152,6 +152,7 @@ impl Shared {
                     writer.confirm_current::<P::Subject>(&meta).await?;
                 }
                 self.carry_out::<P>(writer, name, &plan).await?;
+                waiting.over(name);
                 for Note { reason, text } in &plan.news {
                     if let Some(subject) = &subject {
                         self.recorder.record(subject, EventType::Normal, reason, "Write", text);

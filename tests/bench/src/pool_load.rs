@@ -42,12 +42,12 @@ pub fn webhook_configuration() -> Value {
             {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]}}]})
 }
 
-/// The Service by which the API server finds the webhook, and the slices that it would have if its replicas were pods: they
+/// The Service by which the API server finds the webhook (at an address that is of no test's pools), and the slices that it would have if its replicas were pods: they
 /// listen on these ports of an address.
 pub fn webhook_service(address: &str, ports: impl IntoIterator<Item = usize>) -> Vec<Value> {
     let service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": "kube-system", "name": "portolan-webhook"},
-        "spec": {"ports": [{"name": "https", "port": 443}]}});
+        "spec": {"clusterIP": "10.96.0.97", "ports": [{"name": "https", "port": 443}]}});
     let slices = ports.into_iter().enumerate().map(|(index, port)| {
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"namespace": "kube-system", "name": format!("portolan-webhook-{index}"),

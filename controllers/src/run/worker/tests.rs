@@ -258,6 +258,23 @@ async fn endpoints_that_only_grow_wait_a_moment_and_nothing_else_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_growth_that_is_refused_is_tried_again_after_pauses_that_grow() {
+    let world = World::start(&[], Leadership::always());
+    world.feed("v4 :80", &["a 10.0.0.1"]);
+    world.reaches(&["10.0.0.1"]).await;
+    world.server.lock().unwrap().failures = vec![403; 1000];
+    let before = world.server.lock().unwrap().writes;
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let tries = world.server.lock().unwrap().writes - before;
+    assert!((10..100).contains(&tries), "{tries} tries of two objects in ten minutes");
+    world.server.lock().unwrap().failures.clear();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.addresses().map(|all| all.len()), [2, 2]);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_removes_is_made_again() {
     let world = World::start(&[], Leadership::always());
     world.feed("v4 :80", &["a 10.0.0.1"]);
