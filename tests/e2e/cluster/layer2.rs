@@ -104,19 +104,6 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
         ensure!(owner == 1, "{address} is not announced from node 1");
     }
 
-    let on = |interfaces: &str| {
-        let patch = format!(r#"{{"spec": {{"interfaces": {interfaces}}}}}"#);
-        cluster.kubectl(&["patch", "loadbalancerpool", "link", "--type=merge", "-p", &patch])
-    };
-    on(r#"["none0"]"#)?;
-    wait_until(Duration::from_secs(20), || {
-        cluster.enter("wire", &["ip", "neigh", "flush", "to", VIPS[0]])?;
-        ensure!(answers(cluster, VIPS[0]).is_err(), "announced on interfaces that its pool does not name");
-        Ok(())
-    })?;
-    on("[]")?;
-    wait_until(Duration::from_secs(20), || answers(cluster, VIPS[0]))?;
-
     for address in VIPS {
         let before = owner(cluster, address).context("before the label of its node goes")?;
         let node = cluster.variable(&format!("NODE_{before}"))?;
