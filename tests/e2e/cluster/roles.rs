@@ -64,6 +64,8 @@ pub(crate) fn added(cluster: &Cluster) -> Result<()> {
     }
     more.retain(|_, grants| !grants.is_empty());
     ensure!(!more.is_empty(), "nothing is granted beside the usual");
+    // Leases go with their nodes.
+    cluster.kubectl(&["delete", "leases", "-n", "kube-system", "-l", "portolan.dev/announcer=layer2"])?;
     // The chart leaves the definitions, and with them what people made.
     for plural in ["serviceippools", "nodeportpools", "loadbalancerpools"] {
         cluster.kubectl(&["delete", "crd", &format!("{plural}.portolan.dev")])?;
