@@ -81,7 +81,7 @@ impl Planner for EndpointsOf {
     /// Differs from upstream: Endpoints that only get more addresses are written after 200 ms, or with the next change
     /// before. A rolling update, which takes an old pod away right after a new one has come, so needs one write for both.
     /// What goes, goes at once, and EndpointSlices, which proxies and DNS read, follow each change at once.
-    /// kube-controller-manager delays every change or none (`--endpoint-updates-batch-period`).
+    /// kube-controller-manager delays every change by its batch period, or none.
     fn patience(planned: &Planned<Self::Content>) -> Duration {
         let grows = planned.stored.first().is_some_and(|stored| endpoints::only_grows(&planned.plan, stored));
         if grows { Duration::from_millis(200) } else { Duration::ZERO }
