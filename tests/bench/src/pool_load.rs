@@ -68,6 +68,12 @@ fn pools() -> [Value; 2] {
     ]
 }
 
+/// What replicas need beside the definitions of the pools.
+fn surroundings(address: &str, ports: impl IntoIterator<Item = usize>) -> Vec<Value> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    pools().into_iter().chain([namespace]).chain(webhook_service(address, ports)).collect()
+}
+
 /// Whether the cluster IP of a Service is of the pool.
 fn of_pool(service: &Value) -> bool {
     let address = service["spec"]["clusterIP"].as_str().and_then(|address| address.parse().ok());
@@ -150,11 +156,8 @@ impl Replicas {
         address: &str,
         count: usize,
     ) -> Result<Self> {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        let ports = (0..count).map(|index| WEBHOOK_PORT + index);
-        let service = webhook_service(address, ports);
-        for object in pools().iter().chain([&namespace]).chain(&service) {
-            make(&client, object).await?;
+        for object in surroundings(address, (0..count).map(|index| WEBHOOK_PORT + index)) {
+            make(&client, &object).await?;
         }
         let mut replicas = Self { client, program, kubeconfig, logs, running: Vec::new() };
         for index in 0..count {
@@ -209,10 +212,8 @@ impl Replicas {
         for replica in self.running {
             replica.end().await?;
         }
-        let service = webhook_service("", []);
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        for object in pools().iter().chain([&namespace]).chain(&service) {
-            remove(&self.client, object).await?;
+        for object in surroundings("", []) {
+            remove(&self.client, &object).await?;
         }
         Ok(())
     }
@@ -230,8 +231,8 @@ pub enum Pace {
 /// What came of a load.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What each request took, from the moment in which it was due.
-    pub took: Vec<Duration>,
+    /// What each request took, in seconds from the moment in which it was due; sorted.
+    pub took: Vec<f64>,
     /// Values that another Service had got before: the text of each 422. The client then asked again.
     pub lost: Vec<String>,
     /// Services with an address of the pool.
@@ -240,22 +241,6 @@ pub struct Outcome {
     pub kills: usize,
     /// All of it.
     pub wall: Duration,
-}
-
-impl Outcome {
-    /// The time that a share of the requests did not exceed.
-    pub fn percentile(&self, share: f64) -> Duration {
-        let mut took = self.took.clone();
-        took.sort_unstable();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of a count is a count"
-        )]
-        let rank = (took.len() as f64 * share).ceil() as usize;
-        took.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    }
 }
 
 fn service(name: &str, number: usize) -> Value {
@@ -277,7 +262,6 @@ pub async fn create(client: &Client, count: usize, pace: Pace) -> Result<Outcome
         let path = &path;
         async move {
             let due = match interval {
-                #[expect(clippy::cast_precision_loss, reason = "thousands")]
                 Some(interval) => began + Duration::from_secs_f64(interval * number as f64),
                 None => tokio::time::Instant::now(),
             };
@@ -297,10 +281,11 @@ pub async fn create(client: &Client, count: usize, pace: Pace) -> Result<Outcome
         stream::iter(requests).buffer_unordered(at_once).try_collect().await?;
     let mut outcome = Outcome { wall: began.elapsed(), ..Outcome::default() };
     for (took, of_pool, lost) in all {
-        outcome.took.push(took);
+        outcome.took.push(took.as_secs_f64());
         outcome.of_pool += usize::from(of_pool);
         outcome.lost.extend(lost);
     }
+    outcome.took.sort_by(f64::total_cmp);
     Ok(outcome)
 }
 

@@ -9,6 +9,7 @@ use kube::Client;
 use portolan_bench::pool_load::{
     Outcome, Pace, Replicas, clear, create, create_under_kills, duplicates, switch,
 };
+use portolan_bench::{median, quantile};
 use tokio::time::sleep;
 
 /// Services by which the API server's own rate is measured.
@@ -46,15 +47,6 @@ pub(crate) struct Services {
     stress: usize,
 }
 
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 pub(crate) async fn run(client: Client, args: &Services) -> Result<()> {
     let Services { ours, replica_kubeconfig, logs, address, .. } = args;
     let (program, kubeconfig) = (ours.clone(), replica_kubeconfig.clone());
@@ -66,12 +58,10 @@ pub(crate) async fn run(client: Client, args: &Services) -> Result<()> {
     switch(&client, false).await?;
     let alone = create(&client, FULL_SPEED, Pace::Clients(args.clients)).await?;
     clear(&client).await?;
-    #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let full = FULL_SPEED as f64 / alone.wall.as_secs_f64();
     let rate = full / 2.0;
     println!("the API server alone creates {full:.0} Services a second; {rate:.0} are created from now on");
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "thousands")]
     let count = (rate * f64::from(args.seconds)) as usize;
     let mut p99 = [Vec::new(), Vec::new()];
     let mut p50 = [Vec::new(), Vec::new()];
@@ -88,11 +78,11 @@ pub(crate) async fn run(client: Client, args: &Services) -> Result<()> {
                 switch(&client, false).await?;
             }
             ensure!(!on || outcome.of_pool == count, "{} of {count} from the pool", outcome.of_pool);
-            let (half, most) = (outcome.percentile(0.5), outcome.percentile(0.99));
+            let [half, most] = [0.50, 0.99].map(|share| quantile(&outcome.took, share) * 1e3);
             let side = if on { "with the webhook" } else { "without it" };
-            println!("{side}: p50 {:.1} ms, p99 {:.1} ms", milliseconds(half), milliseconds(most));
-            p50[usize::from(on)].push(milliseconds(half));
-            p99[usize::from(on)].push(milliseconds(most));
+            println!("{side}: p50 {half:.1} ms, p99 {most:.1} ms");
+            p50[usize::from(on)].push(half);
+            p99[usize::from(on)].push(most);
             clear(&client).await?;
             sleep(Duration::from_secs(2)).await;
         }
@@ -119,7 +109,6 @@ pub(crate) async fn run(client: Client, args: &Services) -> Result<()> {
     println!("stress.services = {}", args.stress);
     println!("stress.kills = {kills}");
     println!("stress.seconds = {:.1}", wall.as_secs_f64());
-    #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let share = *of_pool as f64 / args.stress as f64;
     println!("stress.from_pool = {share:.3}");
     println!("stress.lost = {}", lost.len());

@@ -87,16 +87,20 @@ fn counts(cluster: &Cluster, name: &str, want: (i64, i64, &str)) -> Result<()> {
     })
 }
 
+/// Has the API server take in definitions of pools.
+pub(crate) fn define(cluster: &Cluster, plurals: &[&str]) -> Result<()> {
+    for plural in plurals {
+        let definition = repository()?.join(format!("charts/portolan/files/crds/{plural}.yaml"));
+        cluster.apply(&std::fs::read_to_string(definition)?)?;
+        let name = format!("crd/{plural}.portolan.dev");
+        cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=20s"])?;
+    }
+    Ok(())
+}
+
 /// Two pools for two namespaces; a conflict; exhaustion and the wake-up; the controllers killed.
 pub(crate) fn give_addresses(cluster: &Cluster) -> Result<()> {
-    let definition = repository()?.join("charts/portolan/files/crds/loadbalancerpools.yaml");
-    cluster.apply(&std::fs::read_to_string(definition)?)?;
-    cluster.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd/loadbalancerpools.portolan.dev",
-        "--timeout=20s",
-    ])?;
+    define(cluster, &["loadbalancerpools"])?;
     refuses_nonsense(cluster)?;
     cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", FLAGS, "restart", &["controllers"])?;
     cluster.apply(POOLS)?;

@@ -7,6 +7,8 @@ use portolan_bench::pool_load::{webhook_configuration, webhook_service};
 use portolan_e2e::{Cluster, repository, wait_until};
 use serde_json::{Value, json};
 
+use crate::pools::define;
+
 /// How the controllers run here: in the API server's own network.
 const FLAGS: &str = "--controllers=*,pools --webhook-bind-address=0.0.0.0:10263 \
                      --webhook-configurations=portolan-pools";
@@ -104,12 +106,7 @@ fn dry_run(cluster: &Cluster, namespace: &str, name: &str) -> Result<Value> {
 
 /// Two namespaces with pools; a value that is taken; dry runs; the webhook away; a replica killed.
 pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
-    for plural in ["serviceippools", "nodeportpools"] {
-        let definition = repository()?.join(format!("charts/portolan/files/crds/{plural}.yaml"));
-        cluster.apply(&std::fs::read_to_string(definition)?)?;
-        let name = format!("crd/{plural}.portolan.dev");
-        cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=20s"])?;
-    }
+    define(cluster, &["serviceippools", "nodeportpools"])?;
     refuses_nonsense(cluster)?;
     cluster.apply(OBJECTS)?;
     for object in webhook_service(cluster.variable("CP_IP")?, [10263]) {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 use portolan_bench::pool_load::{NAMESPACE, Pace, Replicas, clear, create_under_kills, duplicates, recorded};
-use portolan_e2e::{Cluster, repository, wait_until};
+use portolan_e2e::{Cluster, wait_until};
+
+use crate::pools::define;
 
 const SERVICES: usize = 2_000;
 const CLIENTS: usize = 32;
@@ -18,12 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Two thousand Services by 32 clients while every second a replica of the webhook is killed: no value has two owners, and
 /// none is left behind.
 pub(crate) fn pools_under_kills(cluster: &Cluster) -> Result<()> {
-    for plural in ["serviceippools", "nodeportpools"] {
-        let definition = repository()?.join(format!("charts/portolan/files/crds/{plural}.yaml"));
-        cluster.apply(&std::fs::read_to_string(definition)?)?;
-        let name = format!("crd/{plural}.portolan.dev");
-        cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=20s"])?;
-    }
+    define(cluster, &["serviceippools", "nodeportpools"])?;
     cluster.kill("controllers", "KILL")?;
     inside(cluster, || {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(cluster))

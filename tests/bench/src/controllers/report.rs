@@ -1,6 +1,8 @@
 //! The table, and the figures as `name = value`.
 
-use super::roll::{Rolled, quantile};
+use portolan_bench::{median, quantile};
+
+use super::roll::Rolled;
 use super::start::{Adoption, Start};
 use super::{Controllers, Side};
 
@@ -161,9 +163,4 @@ impl Row {
 /// Of both sides, ours first.
 fn medians<T>(measured: &[Vec<T>; 2], value: impl Fn(&T) -> f64) -> [f64; 2] {
     Side::BOTH.map(|side| median(measured[side as usize].iter().map(&value).collect()))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    quantile(&values, 0.5)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use kube::Client;
 use portolan_bench::process::Process;
+use portolan_bench::quantile;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -88,11 +89,6 @@ impl Bench<'_> {
         let (service, pod) = (wave * updates + within % updates, within / updates);
         (service * endpoints + pod) % self.args.shape.pods()
     }
-}
-
-/// Of sorted values.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 async fn replace(client: Client, slices: Published, old: Pod, new: Pod) -> Result<[f64; 3]> {
