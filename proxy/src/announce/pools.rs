@@ -10,9 +10,10 @@ pub(super) fn announced(state: &State, address: IpAddr) -> bool {
     pool(state, address).is_some_and(|pool| pool.spec.announce == Announce::Layer2)
 }
 
-/// The interfaces that the address is announced on, by name; empty = those of the address's network.
-pub(super) fn interfaces(state: &State, address: IpAddr) -> Vec<Arc<str>> {
-    pool(state, address).map(|pool| pool.spec.interfaces.clone()).unwrap_or_default()
+/// The interfaces that the address is announced on, by name; empty = those of the address's network. `None`: it is of no
+/// pool.
+pub(super) fn interfaces(state: &State, address: IpAddr) -> Option<Vec<Arc<str>>> {
+    pool(state, address).map(|pool| pool.spec.interfaces.clone())
 }
 
 /// The pool of an address: of several that have it the oldest, as their controller, which reports that they overlap.

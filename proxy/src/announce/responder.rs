@@ -84,9 +84,13 @@ impl Responder {
         self.look();
     }
 
-    /// Says anew on which interfaces each address is announced.
-    pub(super) fn place(&mut self, interfaces: impl Fn(IpAddr) -> Vec<Arc<str>>) {
-        self.held.iter_mut().for_each(|(address, names)| *names = interfaces(*address));
+    /// Says anew on which interfaces each address is announced. One of no pool stays where it is: it is given up next.
+    pub(super) fn place(&mut self, interfaces: impl Fn(IpAddr) -> Option<Vec<Arc<str>>>) {
+        for (address, names) in &mut self.held {
+            if let Some(now) = interfaces(*address) {
+                *names = now;
+            }
+        }
     }
 
     /// Looks which interfaces there are; what is announced there now and was not before is told to the neighbours.
@@ -158,6 +162,13 @@ impl Answering {
             tasks.spawn(answer(shared.clone(), family));
         }
         Ok(Self { link, shared, groups: Groups::default(), _tasks: tasks })
+    }
+}
+
+impl Drop for Answering {
+    /// What still repeats announcements on the link has a part in this, and is to say nothing more.
+    fn drop(&mut self) {
+        self.shared.change(BTreeSet::clear);
     }
 }
 

@@ -168,8 +168,9 @@ impl<'a> Session<'a> {
         }
         if !decision.take.is_empty() {
             let state = self.context.store.read();
-            let take =
-                decision.take.iter().map(|address| (*address, pools::interfaces(&state, *address))).collect();
+            // One whose pool went this moment is given up next.
+            let placed = |address: &IpAddr| Some((*address, pools::interfaces(&state, *address)?));
+            let take = decision.take.iter().filter_map(placed).collect();
             drop(state);
             self.responder.take(take);
             tracing::info!(addresses = ?decision.take, "announced from this node");

@@ -6,6 +6,7 @@
 mod host;
 mod leases;
 mod network;
+mod wire;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -94,4 +95,31 @@ fn a_node_that_is_cut_off_falls_silent_before_another_takes_over() {
     let turns = [owner.as_str(), heir, &owner, heir].map(number);
     assert_eq!(listener.turns(), turns);
     staying.into_iter().for_each(Node::stop);
+}
+
+#[test]
+fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
+    let network = Network::new();
+    ["eth1", "eth2"].into_iter().for_each(|interface| network.link("node-1", interface));
+    let wires = ["eth0", "eth1", "eth2"].map(|interface| network.wire(interface));
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    wires[0].answered(LEASE + GRACE);
+    assert_eq!(wires[1].heard(), [], "not an interface of the address's network");
+    node.name_interfaces(&["eth0", "eth1"]);
+    wires[1].announced(1, GRACE);
+    wires[1].answered(GRACE);
+    wires[0].answered(GRACE);
+    node.name_interfaces(&["eth0", "eth2"]);
+    // Interfaces are gone through by name: when this one is told of the address, the one before is silent.
+    wires[2].announced(1, GRACE);
+    wires[1].heard();
+    for _ in 0..10 {
+        wires[1].ask();
+        wires[0].answered(GRACE);
+    }
+    // An announcement is two frames and said five times, last of all where it began last.
+    wires[2].announced(9, LEASE + GRACE);
+    assert_eq!(wires[1].heard(), [], "neither answers nor what was still to be repeated");
+    wires[2].answered(GRACE);
+    node.stop();
 }

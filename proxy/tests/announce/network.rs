@@ -11,11 +11,11 @@ use nix::sched::{CloneFlags, setns};
 use portolan_core::{EndpointSlice, Event, LoadBalancerPool, Node as NodeObject, Service};
 use portolan_proxy::announce::{self, Announcement, Context, Metrics};
 use portolan_runtime::Store;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
 use crate::leases::Leases;
+use crate::wire::{Heard, Wire};
 
 /// Addresses of the Service.
 pub(crate) const VIPS: [&str; 2] = ["192.0.2.100", "2001:db8::100"];
@@ -50,6 +50,20 @@ impl Network {
         Self { client, nodes: nodes.into(), _bridge: bridge }
     }
 
+    /// Another link between the client and a node, without addresses.
+    pub(crate) fn link(&self, node: &str, interface: &str) {
+        let (client, node) = (&self.client, &self.nodes[node]);
+        let far = node.name();
+        client.ip(&format!("link add {interface} type veth peer name {interface} netns {far}"));
+        client.ip(&format!("link set {interface} up"));
+        node.ip(&format!("link set {interface} up"));
+    }
+
+    /// What is said on an interface of the client about the IPv4 address.
+    pub(crate) fn wire(&self, interface: &str) -> Wire {
+        self.client.enter(|| Wire::open(interface))
+    }
+
     /// The hardware address that the client's kernel finds for an address, if it finds one at once.
     pub(crate) fn neighbour(&self, address: IpAddr) -> Option<String> {
         let _ = std::process::Command::new("ip")
@@ -81,23 +95,12 @@ impl Network {
         let (noted, ended, handle) = (answers.clone(), over.clone(), self.client.handle());
         let thread = std::thread::spawn(move || {
             setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
-            let arp = Protocol::from(i32::from(0x0806u16.to_be()));
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).unwrap();
-            let interfaces =
-                nix::ifaddrs::getifaddrs().unwrap().filter(|interface| interface.interface_name == "eth0");
-            let link =
-                interfaces.filter_map(|interface| interface.address?.as_link_addr().copied()).next().unwrap();
-            nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &link).unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-            let question = b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x09\x08\x06\0\x01\x08\0\x06\x04\0\x01\
-                             \x02\0\0\0\0\x09\xc0\0\x02\x09\0\0\0\0\0\0\xc0\0\x02\x64";
+            let wire = Wire::open("eth0");
             while !ended.load(Ordering::Relaxed) {
-                socket.send(question).unwrap();
-                let mut frame = [0; 128];
-                while let Ok(length) = std::io::Read::read(&mut (&socket), &mut frame) {
-                    let answered = length >= 42 && frame[21] == 2 && frame[28..32] == [192, 0, 2, 100];
-                    if answered && frame[..6] == [2, 0, 0, 0, 0, 9] {
-                        noted.lock().unwrap().push(frame[27]);
+                wire.ask();
+                while let Some(heard) = wire.hear() {
+                    if let Heard::Answer { node } = heard {
+                        noted.lock().unwrap().push(node);
                     }
                 }
             }
@@ -137,6 +140,7 @@ impl Listener {
 /// A node that announces.
 pub(crate) struct Node {
     name: String,
+    store: Store,
     ended: CancellationToken,
     killed: CancellationToken,
     thread: JoinHandle<()>,
@@ -146,13 +150,13 @@ impl Node {
     pub(crate) fn start(network: &Network, leases: &Leases, name: &str, lease_duration: Duration) -> Self {
         let (ended, killed) = (CancellationToken::new(), CancellationToken::new());
         let (end, kill, handle) = (ended.clone(), killed.clone(), network.nodes[name].handle());
-        let (leases, node) = (leases.clone(), name.to_owned());
+        let (leases, node, store) = (leases.clone(), name.to_owned(), store(name));
+        let held = store.clone();
         let thread = std::thread::spawn(move || {
             setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
             // On this thread alone, so that all sockets are in the namespace.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let store = store(&node);
                 let context = Context {
                     client: leases.connect(&node, &store),
                     node: node.as_str().into(),
@@ -167,11 +171,16 @@ impl Node {
                 }
             });
         });
-        Self { name: name.to_owned(), ended, killed, thread }
+        Self { name: name.to_owned(), store: held, ended, killed, thread }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The pool names these interfaces from now on.
+    pub(crate) fn name_interfaces(&self, interfaces: &[&str]) {
+        self.store.apply([Event::Applied(pool(interfaces))]);
     }
 
     /// Ends it without a word to anybody.
@@ -193,11 +202,7 @@ fn store(node: &str) -> Store {
     let object: NodeObject =
         serde_json::from_str(&format!(r#"{{"metadata": {{"name": "{node}", "uid": "u"}}}}"#)).unwrap();
     store.apply([Event::ListBegins, Event::Applied(object), Event::ListEnds]);
-    let pool: LoadBalancerPool = serde_json::from_str(
-        r#"{"metadata": {"name": "p"}, "spec": {"addresses": ["192.0.2.100-192.0.2.110", "2001:db8::100"]}}"#,
-    )
-    .unwrap();
-    store.apply([Event::ListBegins, Event::Applied(pool), Event::ListEnds]);
+    store.apply([Event::ListBegins, Event::Applied(pool(&[])), Event::ListEnds]);
     let service: Service = serde_json::from_str(
         r#"{"metadata": {"namespace": "n", "name": "s", "uid": "u"},
             "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.1", "fd00::a"], "ports": [{"port": 80}]},
@@ -214,4 +219,10 @@ fn store(node: &str) -> Store {
     });
     store.apply([Event::ListBegins].into_iter().chain(slices).chain([Event::ListEnds]));
     store
+}
+
+fn pool(interfaces: &[&str]) -> LoadBalancerPool {
+    let pool = serde_json::json!({"metadata": {"name": "p"},
+        "spec": {"addresses": ["192.0.2.100-192.0.2.110", "2001:db8::100"], "interfaces": interfaces}});
+    serde_json::from_value(pool).unwrap()
 }

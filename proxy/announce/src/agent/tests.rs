@@ -191,3 +191,20 @@ fn a_node_whose_watch_stands_still_leaves() {
     assert_eq!((decision.give_up, decision.renew, decision.leave), ([ip()].into(), None, false));
     assert!(agent.decide(6250 * MS).leave);
 }
+
+#[test]
+fn an_address_stays_with_its_owner_when_only_its_pool_changes() {
+    let mut agent = agent("a");
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    renew(&mut agent, 100 * MS, 4, 110 * MS);
+    let before = agent.decide(110 * MS);
+    // Such as: other interfaces. To place it anew is the owner's own matter.
+    let newer = Versions { pools: 9, ..Versions::default() };
+    agent.service(&ObjectName::new("n", "s"), vec![(ip(), Candidates::Any)], newer, 120 * MS);
+    agent.seen(newer, newer);
+    let after = agent.decide(120 * MS);
+    assert_eq!((after.take, after.give_up, after.renew), ([].into(), [].into(), before.renew));
+    assert_eq!(agent.held(), &[ip()].into());
+}
