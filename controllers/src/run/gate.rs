@@ -45,7 +45,14 @@ impl Awaited {
 #[derive(Clone)]
 pub(super) struct Gate {
     queue: Queue<ObjectName>,
-    waiting: Arc<Mutex<HashMap<ObjectName, Awaited>>>,
+    waiting: Arc<Mutex<HashMap<ObjectName, Waits>>>,
+}
+
+struct Waits {
+    /// What a watch may deliver.
+    awaited: Awaited,
+    /// Whether the Service goes on as soon as it does. Otherwise a pause that the server asked for (429) comes first.
+    held: bool,
 }
 
 impl Gate {
@@ -63,7 +70,7 @@ impl Gate {
         state: impl FnOnce() -> std::sync::RwLockReadGuard<'a, State>,
     ) {
         self.queue.hold(service, LONGEST_WAIT);
-        self.lock().insert(service.clone(), awaited.clone());
+        self.lock().insert(service.clone(), Waits { awaited: awaited.clone(), held: true });
         if awaited.came(&state()) {
             self.release(service);
         }
@@ -82,7 +89,7 @@ impl Gate {
         };
         let free: Vec<_> = waiting
             .iter()
-            .filter(|(_, awaited)| changed(awaited))
+            .filter(|(_, waits)| changed(&waits.awaited))
             .map(|(service, _)| service.clone())
             .collect();
         drop(waiting);
@@ -102,20 +109,22 @@ impl Gate {
 
     /// What a Service that is taken up has waited for in vain.
     pub(super) fn overdue(&self, service: &ObjectName) -> Option<Awaited> {
-        self.lock().remove(service)
+        self.lock().remove(service).map(|waits| waits.awaited)
     }
 
-    /// It could not be asked for: to be asked for before the next plan.
+    /// It could not be asked for: to be asked for before the next plan, unless a watch delivers it until then.
     pub(super) fn keep(&self, service: &ObjectName, awaited: Awaited) {
-        self.lock().insert(service.clone(), awaited);
+        self.lock().insert(service.clone(), Waits { awaited, held: false });
     }
 
     fn release(&self, service: &ObjectName) {
-        self.lock().remove(service);
-        self.queue.release(service);
+        let waits = self.lock().remove(service);
+        if waits.is_some_and(|waits| waits.held) {
+            self.queue.release(service);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, Awaited>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, Waits>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

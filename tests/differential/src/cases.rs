@@ -419,6 +419,16 @@ pub(crate) fn cases() -> Vec<Case> {
             ]],
         ),
         case(
+            "ports that share a name",
+            "Of ports that share a name, which a subset may have, each is mirrored in a slice of its own;",
+            [vec![
+                service(json!({})),
+                endpoints(&json!([{"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}],
+                    "addresses": [{"ip": "192.0.2.1"}]}])),
+                show(BY_MIRRORING, "group", "nothing", "[IPv4 a:80/TCP/] [IPv4 a:81/TCP/]"),
+            ]],
+        ),
+        case(
             "names of slices",
             "The name of a new slice follows from its owner, the family and the ports;",
             [published(), vec![show(BY_SLICES, "generateName", "s-", "")]],

@@ -24,8 +24,8 @@ struct Server {
     reads: usize,
     /// Statuses that the next writes get instead of being made.
     failures: Vec<u16>,
-    /// How many of the next reads fail.
-    unreadable: usize,
+    /// Statuses that the next reads get.
+    unreadable: Vec<u16>,
     events: Vec<Value>,
 }
 
@@ -38,9 +38,8 @@ impl Server {
         }
         if method == Method::GET {
             self.reads += 1;
-            if self.unreadable > 0 {
-                self.unreadable -= 1;
-                return (500, json!({}));
+            if let Some(status) = self.unreadable.pop() {
+                return (status, json!({}));
             }
             return self.objects.get(path).map_or((404, json!({})), |object| (200, object.clone()));
         }
@@ -467,12 +466,28 @@ async fn an_object_that_no_watch_delivers_is_read() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_read_before_anything_is_written() {
     let (world, _) = world_behind().await;
-    world.server.lock().unwrap().unreadable = 3;
+    world.server.lock().unwrap().unreadable = vec![500; 3];
     world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
     tokio::time::sleep(crate::run::gate::LONGEST_WAIT + Duration::from_secs(3)).await;
     world.reaches(&["10.0.0.1", "10.0.0.2"]).await;
     let server = world.stop().await;
     assert_eq!((server.writes, server.reads), (3, 4), "no write from a view that is known to be stale");
+}
+
+/// A read asks for what the watch did not deliver, and the server asks to wait (429); then the watch does deliver it.
+#[tokio::test(start_paused = true)]
+async fn what_the_watch_delivers_does_not_cut_short_the_pause_that_the_server_asked_for() {
+    let (world, slice) = world_behind().await;
+    world.server.lock().unwrap().unreadable = vec![429];
+    world.store.apply([Event::Applied(pod("b 10.0.0.2"))]);
+    tokio::time::sleep(crate::run::gate::LONGEST_WAIT + Duration::from_millis(100)).await;
+    assert_eq!(world.server.lock().unwrap().reads, 1);
+    world.store.apply([Event::Applied(slice)]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.server.lock().unwrap().writes, 2, "of the Endpoints, and of the slice as it was before");
+    world.reaches(&["10.0.0.1", "10.0.0.2"]).await;
+    let server = world.stop().await;
+    assert_eq!((server.writes, server.reads), (3, 1), "the read has nothing to tell any more");
 }
 
 #[tokio::test(start_paused = true)]
