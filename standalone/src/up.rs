@@ -14,6 +14,7 @@ use crate::{privilege, ranges};
 mod connection;
 mod firewall;
 mod hold;
+pub(crate) mod kubernetes;
 mod node;
 mod parts;
 mod route;
@@ -55,6 +56,8 @@ fn load(args: &Up) -> Result<Api, Failure> {
     let seed = Timestamp::now().as_nanosecond().unsigned_abs() as u64 ^ u64::from(std::process::id());
     let service_ranges = vec![args.service_cluster_ip_range.into()];
     let api = Api::new(&Config { service_ranges, seed, ..Config::default() }, Timestamp::now);
+    kubernetes::create(&api, args.service_cluster_ip_range)
+        .map_err(|failure| Failure::usage(format!("--service-cluster-ip-range: {}", failure.message)))?;
     manifest::create(&api, manifests, &mut complaints);
     complaints.check()?;
     Ok(api)

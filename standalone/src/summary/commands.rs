@@ -3,13 +3,13 @@
 use portolan_api::Name;
 use portolan_core::{IpFamily, Protocol, Service, State};
 
-use super::Place;
+use super::{Place, services};
 
 /// A command a line, made for what there is.
 pub(super) fn list(state: &State, deployments: &[(Name, u64)], place: &Place) -> String {
     let mut commands = Vec::new();
     // The one that the author wrote first is most likely what it is about.
-    let first = state.services.iter().filter(|service| !service.cluster_ips.is_empty());
+    let first = services::made(state).filter(|service| !service.cluster_ips.is_empty());
     let first = first.min_by_key(|service| service.meta.resource_version);
     commands.extend(first.and_then(|service| fetch(service)));
     let kubectl = format!("kubectl --kubeconfig {}", place.kubeconfig.display());

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use portolan_core::{ObjectName, Service, ServiceType, State};
 
+use crate::up::kubernetes;
+
 /// Services whose slices do not show all ready pods yet.
 pub(super) fn behind(state: &State) -> impl Iterator<Item = ObjectName> {
     state.services.iter().filter_map(|service| {
@@ -14,10 +16,18 @@ pub(super) fn behind(state: &State) -> impl Iterator<Item = ObjectName> {
     })
 }
 
-/// A line for each Service, by name, with a head.
+/// Those that somebody has made: all but `kubernetes`.
+pub(super) fn made(state: &State) -> impl Iterator<Item = &Arc<Service>> {
+    let kubernetes = |service: &Service| {
+        (&*service.meta.namespace, &*service.meta.name) == (kubernetes::NAMESPACE, kubernetes::NAME)
+    };
+    state.services.iter().filter(move |service| !kubernetes(service))
+}
+
+/// A line for each of these, by name, with a head.
 pub(super) fn table(state: &State) -> String {
     let named = |service: &Arc<Service>| (service.meta.object_name(), service.clone());
-    let services: BTreeMap<_, _> = state.services.iter().map(named).collect();
+    let services: BTreeMap<_, _> = made(state).map(named).collect();
     let head = ["SERVICE", "TYPE", "ADDRESS", "PORTS", "READY"].map(str::to_owned);
     let rows = services.iter().map(|(name, service)| row(state, name, service));
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
@@ -70,6 +80,7 @@ mod tests {
             json!({"metadata": {"namespace": "default", "name": "shop"}, "spec": {"clusterIP": "10.96.0.9",
                 "clusterIPs": ["10.96.0.9"], "type": "NodePort", "selector": {"a": "b"},
                 "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080, "targetPort": "http"}]}}),
+            json!({"metadata": {"namespace": "default", "name": "kubernetes"}, "spec": {"clusterIP": "10.96.0.1"}}),
             json!({"metadata": {"namespace": "default", "name": "away"},
                 "spec": {"type": "ExternalName", "externalName": "example.test"}}),
         ] {

@@ -50,9 +50,13 @@ fn the_example_serves_within_seconds_by_address_and_by_name() {
     assert_eq!(variables["SHOP_SERVICE_HOST"], shop.as_str());
     assert_eq!(variables["SHOP_SERVICE_PORT_HTTP"], "80");
     assert_eq!(variables["PRICES_SERVICE_HOST"], run.address("prices").as_str());
+    assert_eq!(variables["KUBERNETES_SERVICE_HOST"], "10.96.0.1");
+    assert_eq!(variables["KUBERNETES_SERVICE_PORT_HTTPS"], "443");
 
     // Names: a cluster IP, and the pods of a headless Service.
     assert_eq!(stage.look_up(&dns, "shop.default.svc.cluster.local.")[0].to_string(), shop);
+    let kubernetes = stage.look_up(&dns, "kubernetes.default.svc.cluster.local.");
+    assert_eq!(kubernetes[0].to_string(), "10.96.0.1");
     let mut pods: Vec<std::net::Ipv4Addr> =
         run.ready_pods("app=prices").into_iter().map(|(_, ip)| ip.parse().unwrap()).collect();
     pods.sort();

@@ -123,10 +123,7 @@ fn standalone(cluster: &Cluster) -> Result<Variables> {
     let folder = tempfile::tempdir()?;
     let output = folder.path().join("environ");
     let mut items = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vars"}})];
-    let mut services = cluster.get(&["services", "-n", "vars"])?["items"].take();
-    // An API server makes this one itself; that of `portolan up` has none.
-    let kubernetes = cluster.get(&["service", "-n", "default", "kubernetes"])?;
-    services.as_array_mut().context("no items")?.push(kubernetes);
+    let services = cluster.get(&["services", "-n", "vars"])?["items"].take();
     for service in services.as_array().into_iter().flatten() {
         let mut spec = json!({});
         for field in ["type", "clusterIP", "externalName", "ports"] {
