@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::settings::run;
 
 /// How long a change may take to be told.
-const SOON: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Whoever follows a leader that was killed waits until its Lease is over, 15 s.
 const TAKE_OVER: Duration = Duration::from_secs(40);
 
@@ -27,7 +27,7 @@ fn leader(cluster: &Cluster) -> Result<String> {
 }
 
 /// Starts the controllers with more flags, and waits until they lead.
-fn controllers(cluster: &Cluster, flags: &str) -> Result<()> {
+pub(crate) fn controllers(cluster: &Cluster, flags: &str) -> Result<()> {
     let before = leader(cluster).unwrap_or_default();
     let flags = format!("--controllers=*,allocation,service-cidr {flags}");
     cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", &flags, "restart", &["controllers"])?;
@@ -50,22 +50,29 @@ fn status(cluster: &Cluster, flags: &[&str]) -> Result<(String, Value)> {
     Ok((status, serde_json::from_str(&json).context(output)?))
 }
 
-fn says_healthy(cluster: &Cluster, flags: &[&str]) -> Result<()> {
+pub(crate) fn says_healthy(cluster: &Cluster, flags: &[&str]) -> Result<()> {
     let (status, report) = status(cluster, flags)?;
     ensure!(status == "0" && report["healthy"] == true, "exit status {status}: {report}");
     Ok(())
 }
 
-fn says_finding(cluster: &Cluster, flags: &[&str], reason: &str, service: &str) -> Result<()> {
+/// That it says a reason of an object; no object = of a range.
+pub(crate) fn says_finding(
+    cluster: &Cluster,
+    flags: &[&str],
+    reason: &str,
+    object: Option<&str>,
+) -> Result<()> {
     let (status, report) = status(cluster, flags)?;
     let findings = report["findings"].as_array().context("no findings")?;
-    let found = findings.iter().any(|found| found["reason"] == reason && found["object"]["name"] == service);
-    ensure!(status == "1" && found, "no {reason} of {service}, exit status {status}: {report}");
+    let is = |found: &Value| found["reason"] == reason && found["object"]["name"].as_str() == object;
+    let found = findings.iter().any(is);
+    ensure!(status == "1" && found, "no {reason} of {object:?}, exit status {status}: {report}");
     Ok(())
 }
 
 /// What the auditor counts of a reason.
-fn counts(cluster: &Cluster, reason: &str, want: u64) -> Result<()> {
+pub(crate) fn counts(cluster: &Cluster, reason: &str, want: u64) -> Result<()> {
     let metrics = cluster.enter("cp", &["curl", "-s", "http://127.0.0.1:10260/metrics"])?;
     let line = format!("portolan_allocation_findings{{reason=\"{reason}\"}} {want}");
     let found: Vec<_> = metrics.lines().filter(|line| line.contains(reason)).collect();
@@ -81,7 +88,7 @@ fn reporters(cluster: &Cluster, name: &str, reason: &str) -> Result<Vec<String>>
     Ok(about.map(|event| event["reportingController"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
-fn told(cluster: &Cluster, name: &str, reason: &str) -> Result<()> {
+pub(crate) fn told(cluster: &Cluster, name: &str, reason: &str) -> Result<()> {
     let reporters = reporters(cluster, name, reason)?;
     let ours = reporters.iter().any(|reporter| reporter == "portolan.dev/portolan-controllers");
     ensure!(ours, "{reason} of {name} was told by {reporters:?}");
@@ -140,7 +147,7 @@ pub(crate) fn out_of_range(cluster: &Cluster) -> Result<()> {
     wait_until(SOON, || counts(cluster, "ClusterIPOutOfRange", 1))?;
     wait_until(SOON, || told(cluster, "stray", "ClusterIPOutOfRange"))?;
     println!("    told after {:.1} s at the latest", gone.elapsed().as_secs_f64());
-    says_finding(cluster, &[], "ClusterIPOutOfRange", "stray")?;
+    says_finding(cluster, &[], "ClusterIPOutOfRange", Some("stray"))?;
     cluster.kubectl(&["delete", "service/stray"])?;
     wait_until(SOON, || counts(cluster, "ClusterIPOutOfRange", 0))?;
     wait_until(PATIENCE, || says_healthy(cluster, &[]))
@@ -156,7 +163,7 @@ pub(crate) fn port_out_of_range(cluster: &Cluster) -> Result<()> {
     )?;
     wait_until(SOON, || counts(cluster, "PortOutOfRange", 1))?;
     wait_until(SOON, || told(cluster, "high", "PortOutOfRange"))?;
-    says_finding(cluster, &narrow, "PortOutOfRange", "high")?;
+    says_finding(cluster, &narrow, "PortOutOfRange", Some("high"))?;
     says_healthy(cluster, &[])?;
     cluster.kubectl(&["delete", "service/high"])?;
     wait_until(SOON, || counts(cluster, "PortOutOfRange", 0))?;

@@ -5,6 +5,7 @@
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
 mod allocation;
+mod audit;
 mod beside;
 mod by_hand;
 mod cleanup;
@@ -168,6 +169,9 @@ const ALLOCATION: &[Case] = &[
     ("a cluster IP out of range is told", allocation::out_of_range),
     ("a node port out of range is told", allocation::port_out_of_range),
     ("an address that is recorded for no Service goes", allocation::address_without_service),
+    ("what two Services have, and what no range has, is told at once", audit::duplicates),
+    ("the end of ranges is told ahead", audit::nearly_full),
+    ("what the API server cannot repair is told after its grace", audit::unrepaired),
     ("what status cannot do is one line", allocation::refusals),
 ];
 
