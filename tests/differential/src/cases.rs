@@ -5,7 +5,7 @@ mod retries;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::generate::{BY_MIRRORING, BY_SLICES};
@@ -15,8 +15,8 @@ use crate::side::Side;
 
 /// How long [`Step::Failing`] takes at most: seven tries take 63 seconds.
 const TRIES: Duration = Duration::from_secs(100);
-/// How often [`Step::UntilFailing`] does what it does.
-const MOST_ROUNDS: usize = 100;
+/// How long [`Step::UntilFailing`] goes on: it waits for an accident, which mostly comes within seconds.
+const ACCIDENT: Duration = Duration::from_secs(120);
 
 /// A case, on the Service `s` and the node `NAMESPACE-n`.
 pub(crate) struct Case {
@@ -89,7 +89,7 @@ impl Case {
                 }
                 Step::Failing { service, tries } => failing(pair, service, *tries).await,
                 Step::UntilFailing(requests) => until_failing(pair, requests).await,
-                Step::Agree => pair.quiet().await,
+                Step::Agree => pair.quiet().await.map(drop),
                 Step::Allow(name) => {
                     let before = pair.counts.allowed.get(name).copied();
                     pair.quiet().await?;
@@ -129,18 +129,24 @@ async fn failing(pair: &Pair<'_>, service: &str, tries: usize) -> Result<()> {
 
 async fn until_failing(pair: &Pair<'_>, requests: &[Vec<Request>; 2]) -> Result<()> {
     let fails = || pair.failing().contains_key(&("s".to_owned(), BY_SLICES));
-    for requests in requests.iter().cycle().take(MOST_ROUNDS) {
-        pair.at_once(requests).await?;
+    let (began, mut rounds) = (Instant::now(), 0);
+    loop {
+        ensure!(began.elapsed() < ACCIDENT, "upstream has not failed in {rounds} rounds");
+        pair.at_once(&requests[rounds % 2]).await?;
+        rounds += 1;
         tokio::time::sleep(Duration::from_millis(200)).await;
         if fails() {
             // A slice's event that came before the answer to its write makes it look again, a second later.
             tokio::time::sleep(Duration::from_millis(1500)).await;
             if fails() {
+                println!(
+                    "  the accident came in round {rounds}, after {:.0} s",
+                    began.elapsed().as_secs_f64()
+                );
                 return Ok(());
             }
         }
     }
-    bail!("upstream has not failed in {MOST_ROUNDS} rounds")
 }
 
 /// Nodes are of no namespace: `NODE` is the case's own.

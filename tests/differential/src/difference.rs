@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::facts::{Details, Facts, NO_ENDPOINT, OBJECT, Subject};
+use crate::facts::{Details, ENDPOINTS, Facts, NO_ENDPOINT, OBJECT, Subject};
 use crate::generate::{BY_MIRRORING, BY_SLICES};
 use crate::log::{AllFailing, Failing};
 
@@ -93,10 +93,12 @@ fn given_up(difference: &Difference, context: &Context<'_>) -> bool {
     failing(difference, context).is_some_and(|it| waits_for_cache(it) && it.tries >= IN_VAIN)
 }
 
-/// Upstream's cache was behind, or its write met a slice that somebody else had changed (409), and it has not
-/// looked again, although the pauses between so few tries are short.
+/// Upstream's cache was behind, or its write met an object that somebody else had changed or made (409), and it has
+/// not looked again, although the pauses between so few tries are short.
 fn postponed(difference: &Difference, context: &Context<'_>) -> bool {
-    let behind = |it: &Failing| waits_for_cache(it) || it.error.contains("Operation cannot be fulfilled");
+    let made = |it: &Failing| difference.subject.source == ENDPOINTS && it.error.contains("already exists");
+    let behind =
+        |it: &Failing| waits_for_cache(it) || made(it) || it.error.contains("Operation cannot be fulfilled");
     failing(difference, context).is_some_and(|it| behind(it) && it.tries < IN_VAIN)
 }
 

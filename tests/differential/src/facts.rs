@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::side::Held;
 
 pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// [`Subject::source`] of Endpoints.
+pub(crate) const ENDPOINTS: &str = "Endpoints";
 /// What labels, annotations and owners are facts about.
 pub(crate) const OBJECT: &str = "object";
 /// What a slice without endpoints says, beside that.
@@ -159,7 +161,7 @@ impl Reader<'_> {
     fn endpoints(&mut self, name: &str, object: &Value) {
         let of = |group: String, what: String| Subject {
             service: name.to_owned(),
-            source: "Endpoints".to_owned(),
+            source: ENDPOINTS.to_owned(),
             group,
             what,
         };

@@ -1,26 +1,33 @@
-//! What upstream's log says of the slices that it could not bring up to date.
+//! What upstream's log says of the Endpoints and slices that it could not bring up to date.
 
 use std::collections::BTreeMap;
 
+use crate::facts::ENDPOINTS;
 use crate::generate::{BY_MIRRORING, BY_SLICES};
 
 /// What upstream has failed at. It tries again, but for every sixteenth time, after which it waits for an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Failing {
-    /// How often in a row.
+    /// How often in a row, in the same way.
     pub(crate) tries: usize,
-    /// What was wrong the last time.
+    /// What was wrong.
     pub(crate) error: String,
 }
 
-/// By Service and by who keeps the slices.
+/// By Service and by what is kept, or by who keeps the slices.
 pub(crate) type AllFailing = BTreeMap<(String, &'static str), Failing>;
 
 /// The files whose lines are read here, with the verbosity that it takes.
-pub(crate) const VERBOSE: &str = "endpointslice_controller=4,endpointslicemirroring_controller=4";
+pub(crate) const VERBOSE: &str =
+    "endpoints_controller=4,endpointslice_controller=4,endpointslicemirroring_controller=4";
 
 /// What a controller says after each try, and then if that has failed.
-const SAID: [(&str, &str, [&str; 2]); 2] = [
+const SAID: [(&str, &str, [&str; 2]); 3] = [
+    (
+        ENDPOINTS,
+        "Finished syncing service endpoints",
+        ["Error syncing endpoints, retrying", "Dropping service out of the queue"],
+    ),
     (
         BY_SLICES,
         "Finished syncing service endpoint slices",
@@ -41,7 +48,8 @@ const SAID: [(&str, &str, [&str; 2]); 2] = [
 
 /// Everything in a namespace of which upstream said last that it has failed.
 pub(crate) fn failing(log: &str, namespace: &str) -> AllFailing {
-    let key = format!("key=\"{namespace}/");
+    // `key="…"`, and `service="…"` where it is about Endpoints.
+    let key = format!("=\"{namespace}/");
     let mut all = AllFailing::new();
     // Tries of which no failure has been told so far.
     let mut ended = BTreeMap::new();
@@ -58,13 +66,19 @@ pub(crate) fn failing(log: &str, namespace: &str) -> AllFailing {
                 ended.remove(&of);
                 let error = rest.split_once("err=").map_or(rest, |(_, error)| error);
                 let failing = all.entry(of).or_default();
-                failing.tries += 1;
+                failing.tries = if alike(&failing.error, error) { failing.tries + 1 } else { 1 };
                 error.clone_into(&mut failing.error);
             }
         }
     }
     all.retain(|of, _| !ended.contains_key(of));
     all
+}
+
+/// Whether two errors are the same but for versions.
+fn alike(one: &str, other: &str) -> bool {
+    let words = |text: &'_ str| text.chars().filter(|letter| !letter.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
 }
 
 #[cfg(test)]
@@ -88,6 +102,12 @@ mod tests {
             "mirror" => {
                 "I1 1 b.go:1] \"Error mirroring EndpointSlices for Endpoints, retrying\" key=\"n/s\" err=\"m\"\n"
             }
+            "endpoints" => {
+                "I1 1 c.go:1] \"Error syncing endpoints, retrying\" service=\"n/s\" err=\"version 7 of n/s\"\n"
+            }
+            "endpoints ended" => {
+                "I1 1 c.go:1] \"Finished syncing service endpoints\" service=\"n/s\" startTime=\"1ms\"\n"
+            }
             other => panic!("{other}"),
         };
         all.iter().map(line).collect()
@@ -102,8 +122,8 @@ mod tests {
     fn what_failed_is_failing_until_a_try_succeeds() {
         assert_eq!(of_slices(&["ended"]), None);
         assert_eq!(of_slices(&["ended", "stale"]), Some((1, "\"stale\"".to_owned())));
-        assert_eq!(of_slices(&["ended", "stale", "ended", "node"]), Some((2, "\"node\"".to_owned())));
-        assert_eq!(of_slices(&["ended", "stale", "ended", "dropped"]), Some((2, "\"node\"".to_owned())));
+        assert_eq!(of_slices(&["ended", "stale", "ended", "node"]), Some((1, "\"node\"".to_owned())));
+        assert_eq!(of_slices(&["ended", "node", "ended", "dropped"]), Some((2, "\"node\"".to_owned())));
         assert_eq!(of_slices(&["ended", "stale", "ended"]), None);
         assert_eq!(
             of_slices(&["ended", "stale", "ended", "ended", "stale"]),
@@ -117,5 +137,9 @@ mod tests {
         let failing_in = |namespace: &str| failing(&log, namespace).into_keys().collect::<Vec<_>>();
         assert_eq!(failing_in("n"), [("s".to_owned(), BY_MIRRORING)]);
         assert_eq!(failing_in("m"), []);
+        let log = lines(&["endpoints ended", "endpoints", "ended"]);
+        let failing = failing(&log, "n");
+        assert_eq!(failing.keys().collect::<Vec<_>>(), [&("s".to_owned(), ENDPOINTS)]);
+        assert_eq!(failing[&("s".to_owned(), ENDPOINTS)].error, "\"version 7 of n/s\"");
     }
 }

@@ -95,7 +95,7 @@ async fn run() -> Result<()> {
                 counts.add(&these);
                 if let Err(failure) = result {
                     println!("{failure}");
-                    failures.push(seed);
+                    failures.push((seed, failure));
                     // No new sequence is begun once enough have failed.
                     if failures.len() >= ENOUGH {
                         next.store(from + count, Ordering::Relaxed);
@@ -128,8 +128,10 @@ async fn run() -> Result<()> {
     let wrong = cases(&sides, &mut servers).await?;
     ensure!(wrong == 0, "{wrong} cases failed");
     failures.sort_unstable();
-    if let Some(first) = failures.first() {
-        bail!("failing seeds: {failures:?}; replay one with PORTOLAN_DIFFERENTIAL_SEED={first}");
+    if let Some((first, _)) = failures.first() {
+        let ends = failures.iter().map(|(seed, story)| format!("seed {seed}, the end:\n{}", end(story)));
+        let ends = ends.collect::<Vec<_>>().join("\n");
+        bail!("sequences failed; replay one with PORTOLAN_DIFFERENTIAL_SEED={first}\n{ends}");
     }
     // A few sequences have too few quiet points for a share.
     let most = (counts.quiet_points / FAILING_IS_ONE_OF).max(2);
@@ -139,6 +141,12 @@ async fn run() -> Result<()> {
         counts.failing
     );
     Ok(())
+}
+
+/// The last lines of a failure's text: what was done last, and how the sides differ.
+fn end(story: &str) -> String {
+    let lines: Vec<_> = story.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
 /// Runs the cases of differences that are kept on purpose, all at once, and returns how many failed.
@@ -187,10 +195,11 @@ fn tell(counts: &Counts, took: Duration) {
     }
     println!("  {:>6} trigger times ({} are the same)", counts.other_times, counts.same_times);
     println!(
-        "{} sequences, {} operations ({} requests to each side, {} of them refused by both), {} quiet points \
+        "{} sequences, {} operations ({} left out; {} requests to each side, {} of them refused by both), {} quiet points \
          (upstream still failed at something at {} of them; the slowest took {:.1} s), {} facts the same, in {:.0} s",
         counts.sequences,
         counts.operations(),
+        counts.left_out,
         counts.requests,
         counts.refused,
         counts.quiet_points,

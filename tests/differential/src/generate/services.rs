@@ -1,8 +1,10 @@
 //! Services of all shapes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{APPS, Generator, LOSES_ADDRESS, LOSES_SELECTOR, SERVICES, Service};
+use super::{AFTER, APPS, Generator, LOSES_ADDRESS, LOSES_SELECTOR, SERVICES, Service};
 use crate::operation::{Method, Operation, Request, Target};
 
 impl Generator {
@@ -42,9 +44,16 @@ impl Generator {
     pub(super) fn create_service(&mut self) -> Operation {
         let missing: Vec<_> = SERVICES.into_iter().filter(|name| !self.services.contains_key(name)).collect();
         let Some(name) = self.random.pick(&missing).copied() else { return self.change_service() };
+        Operation { kind: "create service", requests: vec![self.create(name)], from_still: false }
+    }
+
+    /// A Service whose endpoints nobody keeps comes when all know that the one before is gone: who sees its deletion
+    /// late makes Endpoints anew that then stay.
+    fn create(&mut self, name: &'static str) -> Request {
         let body = self.new_service(name);
+        let kept = self.services.get(name).is_some_and(|service| service.selector && !service.external);
         let create = Request::new(Method::Create, Target::Namespaced("services".to_owned()), body);
-        Operation { kind: "create service", requests: vec![create], from_still: false }
+        Request { pause: if kept { Duration::ZERO } else { AFTER }, ..create }
     }
 
     fn new_service(&mut self, name: &'static str) -> Value {
@@ -176,8 +185,7 @@ impl Generator {
         if self.random.chance(500) {
             return Operation { kind: "delete service", requests, from_still: false };
         }
-        let body = self.new_service(name);
-        requests.push(Request::new(Method::Create, Target::Namespaced("services".to_owned()), body));
+        requests.push(self.create(name));
         Operation { kind: "replace service", requests, from_still: false }
     }
 }
