@@ -19,6 +19,10 @@ use session::Session;
 /// is stored, and so seen here.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long a Service that lost a value to another one is told so when it is asked for again: its author got the API
+/// server's refusal, which names nobody, before anybody could know who was faster.
+const TOLD: Duration = Duration::from_secs(60);
+
 /// A value that was chosen for one Service, and that another one has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -46,6 +50,8 @@ pub struct Picker {
     leases: BTreeMap<PoolKey, Vec<PoolLease>>,
     held: Registry<Value, ObjectName>,
     reservations: Reservations,
+    /// Who has what was chosen for a Service, and until when that is worth telling.
+    lost: BTreeMap<ObjectName, (Value, ObjectName, Duration)>,
 }
 
 impl Picker {
@@ -60,6 +66,7 @@ impl Picker {
             leases: BTreeMap::new(),
             held: Registry::default(),
             reservations: Reservations::default(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -166,6 +173,9 @@ impl Picker {
                 // The API server has found a name.
                 let named = wanted.name.is_empty() && wanted.namespace == name.namespace;
                 if wanted != *name && !named {
+                    if !wanted.name.is_empty() {
+                        self.lost.insert(wanted.clone(), (value, name.clone(), now + TOLD));
+                    }
                     conflicts.push(Conflict { pool, value, wanted, owner: name.clone() });
                 }
             }
@@ -176,6 +186,7 @@ impl Picker {
     /// Forgets the choices that came to nothing. Costs what it forgets.
     pub fn expire(&mut self, now: Duration) {
         self.reservations.expire(now);
+        self.lost.retain(|_, (_, _, until)| *until > now);
         for space in self.pools.iter_mut().flat_map(|pool| pool.spaces.values_mut()) {
             space.expire(now);
         }
@@ -186,6 +197,12 @@ impl Picker {
         self.expire(now);
         let wants = Wants::read(request.service, request.old, &self.bounds.families);
         let mut choice = Choice { warnings: self.warnings(request, &wants.asked), ..Choice::default() };
+        if let Some((value, owner, _)) = self.lost.get(&request.owner()) {
+            choice.warnings.push(format!("{value}, which was chosen before, went to {owner} at that moment"));
+        }
+        if !request.dry_run {
+            self.lost.remove(&request.owner());
+        }
         let mut session = Session { picker: self, request, now, seed, choice: &mut choice };
         session.addresses(&wants);
         session.ports(&wants);

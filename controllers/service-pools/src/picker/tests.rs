@@ -151,6 +151,18 @@ fn an_owner_is_named_and_a_lost_race_is_counted() {
         let found = picker.see(&ObjectName::new("shop", comes), None, Some(&stored), NOW);
         assert_eq!(found.len(), conflicts, "{found:?}");
     }
+    // Who lost is told when it asks again, once and not for ever.
+    let told = |picker: &mut Picker, name: &str, now: Duration| ask(picker, name, &json!({}), now).warnings;
+    let mut later = picker.clone();
+    assert_eq!(told(&mut later, "two", NOW + s(60)), [] as [&str; 0]);
+    let warnings = told(&mut picker, "two", NOW + s(59));
+    assert!(
+        warnings.len() == 1 && warnings[0].ends_with("went to shop/three at that moment"),
+        "{warnings:?}"
+    );
+    for name in ["two", "one", "three"] {
+        assert_eq!(told(&mut picker, name, NOW + s(59)), [] as [&str; 0]);
+    }
 }
 
 #[test]
