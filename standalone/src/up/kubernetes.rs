@@ -1,8 +1,7 @@
 //! The Service `kubernetes`, which every API server makes.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
+use portolan_allocation::{AddressRange, Range};
 use portolan_api::{Api, Failure, Kind, WriteOptions};
 use serde_json::json;
 
@@ -16,13 +15,8 @@ pub(crate) fn create(api: &Api, range: Ipv4Net) -> Result<(), Failure> {
     let service = json!({
         "metadata": {"namespace": NAMESPACE, "name": NAME,
             "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {"clusterIP": first(range).to_string(),
+        "spec": {"clusterIP": AddressRange::from(range).item(0).to_string(),
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]},
     });
     api.write(|store, now| store.create(Kind::Service, NAMESPACE, service, &WriteOptions::at(now))).map(drop)
-}
-
-/// The address behind that of the network itself.
-fn first(range: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(range.network()).saturating_add(1))
 }
