@@ -116,8 +116,8 @@ pub enum Write<C> {
         annotations: Changes,
         /// New content; `None` = as it is.
         content: Option<C>,
-        /// Whether it adds endpoints, or only takes away.
-        adds: bool,
+        /// What it does to the endpoints that there are.
+        effect: Effect,
     },
     /// Remove an object that must be as it was seen.
     Delete {
@@ -146,6 +146,17 @@ impl Target {
     }
 }
 
+/// What an update does to the endpoints of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It adds none.
+    Removes,
+    /// It adds some, and takes away none that another object is to have.
+    Adds,
+    /// It takes away some that another object is to have.
+    Moves,
+}
+
 /// Why an object is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
@@ -160,14 +171,15 @@ pub enum Because {
 
 impl<C> Write<C> {
     /// Place in the order of a plan's writes: what only takes endpoints away (a client that still
-    /// reaches them fails), then what adds, then what was moved (so that a Service never lacks an
-    /// endpoint that it has).
+    /// reaches them fails), then what adds, then what takes away what is elsewhere by then (so that a Service does not
+    /// lack an endpoint that it has, also when a write fails). Only two objects that exchange endpoints have no such order.
     pub fn rank(&self) -> u8 {
         match self {
             Self::Delete { because: Because::Emptied | Because::Gone(_), .. } => 0,
-            Self::Update { adds: false, .. } => 0,
-            Self::Update { .. } | Self::Create { .. } => 1,
-            Self::Delete { because: Because::Moved, .. } => 2,
+            Self::Update { effect: Effect::Removes, .. } => 0,
+            Self::Update { effect: Effect::Adds, .. } | Self::Create { .. } => 1,
+            Self::Update { effect: Effect::Moves, .. } => 2,
+            Self::Delete { because: Because::Moved, .. } => 3,
         }
     }
 

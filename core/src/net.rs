@@ -116,11 +116,12 @@ pub(crate) fn parse_protocol(text: Option<&str>) -> Result<Protocol, String> {
 }
 
 /// Reads an address as old Kubernetes objects may hold it: surrounding blanks and leading zeros in
-/// IPv4 octets are accepted (Go's parsers did until 1.17, and stored objects keep the text).
+/// IPv4 octets are accepted (Go's parsers did until 1.17, and stored objects keep the text), and an IPv4 address
+/// that is written as an IPv6 one (`::ffff:10.0.0.1`) is an IPv4 address, as for Go.
 pub fn parse_ip(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    if let Ok(address) = text.parse() {
-        return Some(address);
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
     }
     let mut octets = [0u8; 4];
     let mut parts = text.split('.');
@@ -155,6 +156,9 @@ mod tests {
             ("10.0.0.1", Some("10.0.0.1")),
             (" 010.000.000.008 ", Some("10.0.0.8")),
             ("fd00::0001", Some("fd00::1")),
+            ("::ffff:10.0.0.1", Some("10.0.0.1")),
+            ("::ffff:a00:1", Some("10.0.0.1")),
+            ("::10.0.0.1", Some("::a00:1")),
             ("10.0.0", None),
             ("10.0.0.256", None),
             ("10.0.0.1.2", None),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use portolan_core::{Endpoint, EndpointPort, EndpointSlice, MANAGED_BY_MIRRORING};
 
 use crate::endpoints::{OVER_CAPACITY, TRUNCATED};
-use crate::plan::{Because, Target, Write};
+use crate::plan::{Because, Effect, Target, Write};
 use crate::slices::SliceContent;
 
 /// Takes out of the slices `ours`, which nobody keeps up any more, what the Service's mirrored slices (among
@@ -50,7 +50,7 @@ pub(super) fn writes<'a>(
                     ports: slice.ports.clone(),
                     endpoints: stay,
                 }),
-                adds: false,
+                effect: Effect::Removes,
             })
         })
         .collect();

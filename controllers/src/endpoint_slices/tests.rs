@@ -7,7 +7,7 @@ use portolan_core::{
 };
 
 use super::{MAX_ENDPOINTS, Observed, plan};
-use crate::plan::{Because, Plan, Write};
+use crate::plan::{Because, Effect, Plan, Write};
 use crate::slices::SliceContent;
 use crate::testing::{carry_out, node, pod, second, service};
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::subsets::{Packer, canonical, truncate};
 use crate::difference::Claims;
-use crate::plan::{Because, Content, Plan, Target, Write, changes};
+use crate::plan::{Because, Content, Effect, Plan, Target, Write, changes};
 use crate::{labels, membership};
 
 /// Most addresses that an Endpoints object holds; upstream's figure.
@@ -120,7 +120,7 @@ pub fn plan(service: Option<&Service>, pods: &[&Pod], existing: Option<&Endpoint
             labels,
             annotations: changes(&existing.meta.annotations, &annotate(&existing.meta.annotations, time)),
             content: (!same).then_some(subsets),
-            adds: true,
+            effect: Effect::Adds,
         }],
         notes,
         ..Plan::default()

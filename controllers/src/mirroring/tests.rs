@@ -6,7 +6,7 @@ use portolan_core::{
 };
 
 use super::{CAPACITY, Observed, plan};
-use crate::plan::{Because, Plan, Write};
+use crate::plan::{Because, Effect, Plan, Write};
 use crate::slices::SliceContent;
 use crate::testing::{carry_out, second, service};
 
@@ -254,13 +254,14 @@ fn what_is_not_to_be_mirrored_has_no_mirrored_slice() {
 
 #[test]
 fn one_invalid_address_does_not_hurt_the_others() {
-    let mut cluster = Cluster::new("10.0.0.1 x 169.254.1.1 010.0.0.2 :80 | nonsense :81");
+    let mut cluster =
+        Cluster::new("10.0.0.1 x ::ffff:169.254.1.1 010.0.0.2 ::ffff:10.0.0.3 :80 | nonsense :81");
     let plan = cluster.plan();
     let [note] = &plan.notes[..] else { panic!("{:?}", plan.notes) };
     assert_eq!(note.reason, "InvalidIPAddress");
     assert!(note.text.contains("3 that cannot be used, such as subsets[0].addresses[1].ip: "), "{note:?}");
     assert_eq!(cluster.settle(), "create");
-    assert_eq!(cluster.text(), "IPv4 :80/TCP: 10.0.0.1 10.0.0.2");
+    assert_eq!(cluster.text(), "IPv4 :80/TCP: 10.0.0.1 10.0.0.2 10.0.0.3");
 }
 
 #[test]

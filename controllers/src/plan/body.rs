@@ -167,7 +167,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plan::Because;
+    use crate::plan::{Because, Effect};
 
     fn body(write: &Write<Vec<Subset>>) -> Value {
         serde_json::from_slice(&write.body()).unwrap()
@@ -206,7 +206,7 @@ mod tests {
             labels: [("k".into(), None)].into(),
             annotations: [("a".into(), Some("b".into()))].into(),
             content,
-            adds: false,
+            effect: Effect::Removes,
         };
         let metadata = json!({"resourceVersion": "7", "labels": {"k": null}, "annotations": {"a": "b"}});
         assert_eq!(body(&update(None)), json!({"metadata": metadata}));
@@ -231,7 +231,7 @@ mod tests {
             labels: [("k".into(), None)].into(),
             annotations: [("a".into(), Some("b".into()))].into(),
             content,
-            adds: false,
+            effect: Effect::Removes,
         };
         let write = update(Some(Vec::<Subset>::new()));
         let whole: Value = serde_json::from_slice(&write.whole(Some(&stored.meta)).unwrap().json()).unwrap();

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portolan_core::{EndpointSlice, IpFamily, Labels, Meta, ObjectName, OwnerReference};
+use portolan_core::{Endpoint, EndpointSlice, IpAddrs, IpFamily, Labels, Meta, ObjectName, OwnerReference};
 
 use super::content::{SliceContent, port_key};
 use super::name::name;
 use crate::membership;
-use crate::plan::{Target, Write, changes};
+use crate::plan::{Effect, Target, Write, changes};
 
 /// A slice as it is to be.
 pub(crate) struct Draft<'a> {
@@ -76,8 +76,53 @@ impl<'a, 'o> Drafts<'a, 'o> {
     /// The writes; a slice that is as it should be needs none.
     pub(crate) fn writes(self, head: &Head<'_>) -> Vec<Write<SliceContent>> {
         let owner = self.owner;
-        self.drafts.into_iter().filter_map(|draft| draft.write(owner, head)).collect()
+        let edits: Vec<_> = self.drafts.iter().map(Edit::of).collect();
+        let effects: Vec<_> = edits.iter().map(|edit| edit.effect(&edits)).collect();
+        let drafts = self.drafts.into_iter().zip(effects);
+        drafts.filter_map(|(draft, effect)| draft.write(effect, owner, head)).collect()
     }
+}
+
+/// Ready endpoints that a slice loses and gains, by their addresses; with other ports, all of them.
+struct Edit<'d> {
+    lost: HashSet<&'d IpAddrs>,
+    gained: HashSet<&'d IpAddrs>,
+}
+
+impl<'d> Edit<'d> {
+    fn of(draft: &'d Draft<'_>) -> Self {
+        let after = ready(&draft.content.endpoints);
+        let Some(held) = draft.held else { return Self { lost: HashSet::new(), gained: after.collect() } };
+        let other_ports = port_key(&held.ports) != port_key(&draft.content.ports);
+        if !other_ports && held.endpoints == draft.content.endpoints {
+            return Self { lost: HashSet::new(), gained: HashSet::new() };
+        }
+        let (mut lost, mut gained): (HashSet<_>, HashSet<_>) =
+            (ready(&held.endpoints).collect(), after.collect());
+        if !other_ports {
+            let stay: Vec<_> = lost.intersection(&gained).copied().collect();
+            for addresses in stay {
+                lost.remove(addresses);
+                gained.remove(addresses);
+            }
+        }
+        Self { lost, gained }
+    }
+
+    fn effect(&self, all: &[Self]) -> Effect {
+        let moves = |other: &Self| !std::ptr::eq(self, other) && !self.lost.is_disjoint(&other.gained);
+        if !self.lost.is_empty() && all.iter().any(moves) {
+            Effect::Moves
+        } else if self.gained.is_empty() {
+            Effect::Removes
+        } else {
+            Effect::Adds
+        }
+    }
+}
+
+fn ready(endpoints: &[Endpoint]) -> impl Iterator<Item = &IpAddrs> {
+    endpoints.iter().filter(|endpoint| endpoint.ready()).map(|endpoint| &endpoint.addresses)
 }
 
 /// What the slices of one owner have in common.
@@ -112,7 +157,7 @@ pub(crate) fn as_written(slice: &EndpointSlice) -> bool {
 }
 
 impl Draft<'_> {
-    fn write(self, owner: &Meta, head: &Head<'_>) -> Option<Write<SliceContent>> {
+    fn write(self, effect: Effect, owner: &Meta, head: &Head<'_>) -> Option<Write<SliceContent>> {
         let Some(held) = self.held else {
             return Some(Write::Create {
                 name: ObjectName { namespace: owner.namespace.clone(), name: self.name.into() },
@@ -130,16 +175,12 @@ impl Draft<'_> {
         if same && labels.is_empty() && annotated {
             return None;
         }
-        let ready = held.endpoints.iter().filter(|endpoint| endpoint.ready());
-        let before: HashSet<_> = ready.map(|endpoint| &endpoint.addresses).collect();
-        let mut ready = self.content.endpoints.iter().filter(|endpoint| endpoint.ready());
-        let adds = ready.any(|endpoint| other_ports || !before.contains(&endpoint.addresses));
         Some(Write::Update {
             target: Target::of(&held.meta),
             labels,
             annotations,
             content: (!same).then_some(self.content),
-            adds,
+            effect,
         })
     }
 }

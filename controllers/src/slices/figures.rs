@@ -95,7 +95,7 @@ mod tests {
     use portolan_core::{AddressType, Meta, ObjectName};
 
     use super::*;
-    use crate::plan::{Because, Target};
+    use crate::plan::{Because, Effect, Target};
 
     fn content(port: u16, endpoints: std::ops::Range<u8>) -> SliceContent {
         let endpoint = |number: u8| Endpoint {
@@ -122,7 +122,7 @@ mod tests {
             labels: Default::default(),
             annotations: Default::default(),
             content,
-            adds: true,
+            effect: Effect::Adds,
         }
     }
 

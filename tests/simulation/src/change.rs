@@ -272,8 +272,9 @@ impl Change<'_> {
         let address = if self.random.chance(100) { self.random.below(PODS) } else { address };
         let mut four = format!("10.1.{}.{}", address / 250, address % 250 + 1);
         if self.random.chance(50) {
-            // One that no endpoint may have.
-            four = self.pick(&["127.0.0.1", "169.254.0.7"]).to_owned();
+            // One that no endpoint may have, or in the form of an IPv6 address.
+            let mapped = format!("::ffff:{four}");
+            four = self.pick(&["127.0.0.1", "169.254.0.7", "::ffff:127.0.0.1", &mapped]).to_owned();
         }
         let mut addresses = vec![json!({"ip": four})];
         if self.random.chance(700) {

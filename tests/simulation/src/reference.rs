@@ -175,6 +175,7 @@ fn of_service(store: &Store, name: &Name, service: &Value) -> Wanted {
 
 /// An address that the API takes in an endpoint.
 fn usable(text: &str) -> Option<IpAddr> {
+    let text = text.strip_prefix("::ffff:").unwrap_or(text);
     let local = ["127.", "169.254.", "fe80:", "::1"].iter().any(|prefix| text.starts_with(prefix));
     text.parse().ok().filter(|_| !local)
 }

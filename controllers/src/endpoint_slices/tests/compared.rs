@@ -147,7 +147,9 @@ fn the_trigger_time_of_pods_and_services_made_again_is_their_own() {
 fn one_address_that_cannot_be_published_does_not_hurt_the_others() {
     let mut cluster = Cluster::new("v4 v6 :80 publish", &["z 10.0.0.1 fd00::1"]);
     for (index, ip) in
-        ["127.0.0.1", "169.254.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "nonsense"].iter().enumerate()
+        ["127.0.0.1", "169.254.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1", "nonsense"]
+            .iter()
+            .enumerate()
     {
         let name = format!("p{index}");
         let metadata = json!({"namespace": "shop", "name": name, "uid": name});
@@ -157,4 +159,19 @@ fn one_address_that_cannot_be_published_does_not_hurt_the_others() {
     }
     assert_eq!(cluster.settle(), "create create");
     assert_eq!(cluster.text(), "IPv4 :80/TCP: 10.0.0.1RS | IPv6 :80/TCP: fd00::1RS");
+}
+
+/// As upstream has it: an IPv4 address however it is written.
+#[test]
+fn an_ipv4_address_in_the_form_of_an_ipv6_one() {
+    let mut cluster = Cluster::new("v4 v6 :80", &["z 10.0.0.1 fd00::1"]);
+    let status =
+        json!({"podIPs": [{"ip": "::ffff:10.0.0.2"}], "conditions": [{"type": "Ready", "status": "True"}]});
+    let metadata = json!({"namespace": "shop", "name": "m", "uid": "m"});
+    let pod: Pod =
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"nodeName": "n1"}, "status": status}))
+            .unwrap();
+    cluster.pods.insert("m".to_owned(), pod);
+    cluster.settle();
+    assert_eq!(cluster.text(), "IPv4 :80/TCP: 10.0.0.2RS 10.0.0.1RS | IPv6 :80/TCP: fd00::1RS");
 }

@@ -142,8 +142,31 @@ fn what_takes_away_comes_before_what_adds() {
     cluster.pods.remove("p0000");
     let plan = cluster.plan();
     let adds: Vec<_> =
-        plan.writes.iter().map(|write| matches!(write, Write::Update { adds: true, .. })).collect();
+        plan.writes.iter().map(|write| matches!(write, Write::Update { effect: Effect::Adds, .. })).collect();
     assert_eq!(adds, [false, true], "{plan}");
+}
+
+/// Two slices that exchange endpoints cannot both be written first.
+#[test]
+fn what_moves_to_another_slice_is_there_before_it_goes() {
+    let mut cluster = Cluster::new(":80 v4", &[]);
+    crowd(&mut cluster, 0..5, "metrics=9090");
+    crowd(&mut cluster, 5..10, "");
+    cluster.settle();
+    let kept = cluster.only().meta.name.clone();
+    // Those that have the port become a group of their own.
+    cluster.service = Some(service("web:80 m:90>metrics v4"));
+    cluster.settle();
+    cluster.service = Some(service(":80 v4"));
+    assert_eq!(cluster.settle(), "update delete");
+    let plan = {
+        cluster.service = Some(service("web:80 m:90>metrics v4"));
+        cluster.plan()
+    };
+    let [Write::Create { .. }, Write::Update { target, effect: Effect::Moves, .. }] = &plan.writes[..] else {
+        panic!("{plan}")
+    };
+    assert_eq!(target.name.name, kept);
 }
 
 #[test]

@@ -78,10 +78,10 @@ fn addresses_are_written_in_their_canonical_text() {
 fn one_address_that_cannot_be_published_does_not_hurt_the_others() {
     let status =
         |ip: &str| json!({"podIPs": [{"ip": ip}], "conditions": [{"type": "Ready", "status": "True"}]});
-    let odd = ["127.0.0.1", "169.254.0.1", "0.0.0.0", "224.0.0.1", "nonsense", ""];
+    let odd = ["127.0.0.1", "169.254.0.1", "0.0.0.0", "224.0.0.1", "::ffff:127.0.0.1", "nonsense", ""];
     let mut pods: Vec<_> =
         odd.iter().enumerate().map(|(index, ip)| read(&format!("p{index}"), &status(ip))).collect();
-    pods.push(read("z", &status("10.0.0.1")));
+    pods.push(read("z", &status("::ffff:10.0.0.1")));
     let object = stored(&service("v4 :80 publish"), &pods, None);
     assert_eq!(text(&object.subsets), ":80/TCP: 10.0.0.1");
     assert!(planned(&service("v4 :80 publish"), &pods, Some(&object)).is_empty());

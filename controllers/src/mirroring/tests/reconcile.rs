@@ -38,8 +38,16 @@ fn what_takes_away_comes_before_what_adds_and_what_moved_goes_last() {
     let mut cluster = Cluster::settled("10.0.0.1 a:80 | 10.0.0.2 a:81");
     cluster.say("10.0.0.1 10.0.0.2 a:80");
     let plan = cluster.plan();
-    let [Write::Update { adds: true, .. }, Write::Delete { because: Because::Moved, .. }] = &plan.writes[..]
+    let [Write::Update { effect: Effect::Adds, .. }, Write::Delete { because: Because::Moved, .. }] =
+        &plan.writes[..]
     else {
+        panic!("{plan}")
+    };
+    // What the first two lose at port 81 is in the new slice before.
+    let mut cluster = Cluster::settled("10.0.0.1 10.0.0.2 10.0.0.3 a:80 b:81");
+    cluster.say("10.0.0.1 10.0.0.2 10.0.0.3 a:80 | 10.0.0.1 10.0.0.2 b:81");
+    let plan = cluster.plan();
+    let [Write::Create { .. }, Write::Update { effect: Effect::Moves, .. }] = &plan.writes[..] else {
         panic!("{plan}")
     };
 }

@@ -4,7 +4,7 @@ use http::Response;
 use portolan_core::{Endpoints, Subset};
 
 use super::*;
-use crate::plan::Target;
+use crate::plan::{Effect, Target};
 
 mod protobuf;
 
@@ -57,7 +57,7 @@ fn update() -> Write<Vec<Subset>> {
         labels: Default::default(),
         annotations: Default::default(),
         content: Some(Vec::new()),
-        adds: true,
+        effect: Effect::Adds,
     }
 }
 
