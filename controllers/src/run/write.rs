@@ -282,7 +282,7 @@ impl Writer {
             (StatusCode::TOO_MANY_REQUESTS, pause) => {
                 Err(WriteError::Busy(pause.unwrap_or(Duration::from_secs(1))))
             }
-            (StatusCode::SERVICE_UNAVAILABLE, Some(pause)) => Err(WriteError::Busy(pause)),
+            (status, Some(pause)) if status.is_server_error() => Err(WriteError::Busy(pause)),
             _ => Ok(answer),
         }
     }
