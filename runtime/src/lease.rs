@@ -200,8 +200,21 @@ impl Election {
         }
     }
 
-    /// Takes or renews the Lease if it is free, ours or expired by our own clock.
+    /// Takes or renews the Lease if it is free, ours or expired by our own clock. Where somebody else wrote first, what is
+    /// there now decides: it may have been a renewal of ours that was cut short, or a label.
     async fn try_hold(&self, seen: &mut Option<(Spec, Instant)>) -> Result<Tried, kube::Error> {
+        let conflict = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+        let outcome = match self.try_once(seen).await {
+            Err(error) if conflict(&error) => self.try_once(seen).await,
+            outcome => outcome,
+        };
+        match outcome {
+            Err(error) if conflict(&error) => Ok(Tried::NotHeld(explain(&error))),
+            outcome => outcome,
+        }
+    }
+
+    async fn try_once(&self, seen: &mut Option<(Spec, Instant)>) -> Result<Tried, kube::Error> {
         let now = microseconds();
         let mut spec = Spec {
             holder_identity: Some(self.identity.clone()),
@@ -213,7 +226,7 @@ impl Election {
         let lease: Lease = match self.client.request(self.get()).await {
             Ok(lease) => lease,
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                return won(self.client.request::<Value>(self.create(&spec)).await);
+                return self.client.request::<Value>(self.create(&spec)).await.map(|_| Tried::Held);
             }
             Err(error) => return Err(error),
         };
@@ -233,7 +246,7 @@ impl Election {
             }
             spec.lease_transitions = Some(lease.spec.lease_transitions.unwrap_or(0) + 1);
         }
-        won(self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await)
+        self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await.map(|_| Tried::Held)
     }
 
     async fn release(&self) {
@@ -265,15 +278,6 @@ impl Election {
             lease_transitions: lease.spec.lease_transitions,
         };
         self.client.request::<Value>(self.replace(&spec, &lease.metadata)).await.map(|_| ())
-    }
-}
-
-/// Somebody else wrote first: not an error, only not ours.
-fn won<T>(outcome: Result<T, kube::Error>) -> Result<Tried, kube::Error> {
-    match outcome {
-        Ok(_) => Ok(Tried::Held),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Tried::NotHeld(status.message)),
-        Err(error) => Err(error),
     }
 }
 
