@@ -15,7 +15,7 @@ mod serves;
 pub use body::{released, with_finalizer, with_ingress};
 pub use change::changed;
 pub use nodes::{NodeSet, may_change_set, may_matter};
-pub use pause::pause;
+pub use pause::{LONGEST, pause};
 pub use plan::{Called, Memory, Outcome, Step, plan};
 pub use serves::Serves;
 

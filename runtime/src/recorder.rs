@@ -55,7 +55,7 @@ const QUIET: Duration = Duration::from_secs(300);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Events that may wait to be written.
-const WAITING: usize = 256;
+const WAITING: usize = 4096;
 /// Events written per second at most, over time.
 const PACE: Duration = Duration::from_millis(100);
 

@@ -22,7 +22,7 @@ pub enum Error {
     #[error("another controller makes the load balancer of this Service")]
     ImplementedElsewhere,
     /// It cannot be done as things are: a wrong setting, an address or port that somebody else has, nothing free. It is
-    /// tried again when the Service or the nodes change, or when the provider asks for it ([`crate::Wake`]).
+    /// tried again when the Service or the nodes change, when the provider asks for it ([`crate::Wake`]), and every 300 s.
     #[error("{0}")]
     Permanent(String),
     /// It failed, and may succeed later: it is tried again after 5 s, and then after pauses that grow to 300 s.

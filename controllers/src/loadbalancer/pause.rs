@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(300);
+/// The longest pause after which something is tried again.
+pub const LONGEST: Duration = Duration::from_secs(300);
 
 /// How long to wait after a call that failed for the `failures`th time in a row: 5 s, twice as long each time, and 300 s
 /// at most, for ever, as upstream.

@@ -12,7 +12,7 @@ use super::Shared;
 use super::actor::Next;
 use super::desk::File;
 use super::tell::Action;
-use crate::loadbalancer::{Called, Memory, NodeSet, Outcome, pause};
+use crate::loadbalancer::{Called, LONGEST, Memory, NodeSet, Outcome, pause};
 use crate::run::write::WriteError;
 
 /// How long a call may take. Clouds take minutes for a load balancer; a call that hangs would hold its Service, and one of
@@ -48,7 +48,9 @@ impl File {
                 self.failures = self.failures.saturating_add(1);
                 Some(pause(self.failures))
             }
-            Error::Permanent(_) | Error::NotImplemented | Error::ImplementedElsewhere => None,
+            // So that the Event, which the API server keeps for an hour, is there as long as the reason is.
+            Error::Permanent(_) => Some(LONGEST),
+            Error::NotImplemented | Error::ImplementedElsewhere => None,
         };
         self.due = pause.map(|pause| Instant::now() + pause);
         self.came_of_it(outcome);
@@ -91,7 +93,11 @@ impl Shared {
                     );
                 }
                 self.tell.notices(&service, Action::Ensure, &notices);
+                let waits = ingress.is_empty() && warned;
                 file.came_of_it(Outcome::Stands(ingress));
+                if waits {
+                    file.due = Some(Instant::now() + LONGEST);
+                }
                 Ok(Next::Plan)
             }
             Err(Error::ImplementedElsewhere) => {
