@@ -191,7 +191,9 @@ impl Shared {
         };
         let name = shard.object_name();
         match step {
-            Step::Nothing => return Ok(()),
+            Step::Nothing if !self.leadership.may_write() => return Ok(()),
+            // The ConfigMap may be full already when one more Service comes.
+            Step::Nothing => {}
             Step::NotOurs => {
                 let text = format!("ConfigMap {} is not Portolan's: pods get what it holds", name.name);
                 tell("ConfigMapNotOurs", &text);

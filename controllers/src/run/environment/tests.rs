@@ -225,3 +225,26 @@ async fn a_config_map_of_somebody_else_is_left_and_told_of() {
     tokio::time::sleep(LIST * 2).await;
     assert_eq!(world.api.get(CHOSEN), theirs);
 }
+
+/// The first Service without room changes nothing in the ConfigMap.
+#[tokio::test(start_paused = true)]
+async fn one_service_too_many_is_told_of() {
+    let world = World::populated(Api::default());
+    world.until("made", |world| world.host() == "10.0.0.1").await;
+    let ports: Vec<_> = (1..200).map(|port| json!({"name": format!("port-{port}"), "port": port})).collect();
+    for index in 0..100 {
+        let name = format!("s{index:02}");
+        world.apply::<Service>(json!({"metadata": {"namespace": "shop", "name": name,
+            "creationTimestamp": format!("2026-01-01T00:{:02}:{:02}Z", index / 60, index % 60),
+            "annotations": {ServiceEnvironment::KEY: "true"}}, "spec": {"clusterIP": "10.0.0.9", "ports": ports}}));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let variable = format!("S{index:02}_SERVICE_HOST");
+        if world.api.get(CHOSEN)["data"][variable].is_null() {
+            assert!(index > 0);
+            world.until("told", |world| !world.api.get("event ServiceEnvironmentFull").is_null()).await;
+            return;
+        }
+        assert!(world.api.get("event ServiceEnvironmentFull").is_null(), "{index}");
+    }
+    panic!("never full");
+}
