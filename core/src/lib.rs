@@ -51,7 +51,8 @@ pub use lease::Lease;
 pub use list::List;
 pub use load_balancer::{Ingress, IpFamilyPolicy, IpMode, LoadBalancer, PortStatus};
 pub use load_balancer_pool::{
-    Announce, Condition, LoadBalancerPool, LoadBalancerPoolSpec, LoadBalancerPoolStatus,
+    Announce, Condition, LoadBalancerPool, LoadBalancerPoolSpec, LoadBalancerPoolStatus, RankedPool,
+    ranked_pools,
 };
 pub use meta::{Meta, OwnerReference};
 pub use name::ObjectName;

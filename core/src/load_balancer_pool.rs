@@ -1,5 +1,6 @@
 //! LoadBalancerPool (portolan.dev/v1alpha1): addresses for Services of type LoadBalancer.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -48,6 +49,39 @@ impl LoadBalancerPoolSpec {
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.contains(ip))
     }
+}
+
+/// A pool among all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankedPool {
+    /// The pool.
+    pub pool: Arc<LoadBalancerPool>,
+    /// Why it cannot be used: the pool that can be, and has addresses of this range of it.
+    pub overlaps: Option<(Arc<str>, AddressRange)>,
+}
+
+/// Pools from the oldest on. Of two that have an address in common only the older one can be used, if nothing that is older
+/// still keeps it from that.
+pub fn ranked_pools(pools: impl IntoIterator<Item = Arc<LoadBalancerPool>>) -> Vec<RankedPool> {
+    let mut pools: Vec<_> = pools.into_iter().collect();
+    pools.sort_by_key(|pool| (pool.meta.creation_timestamp, pool.meta.name.clone()));
+    // By first address, with last address and pool.
+    let mut taken = BTreeMap::<IpAddr, (IpAddr, Arc<str>)>::new();
+    let rank = |pool: Arc<LoadBalancerPool>| {
+        // What is taken is apart, so that only the last range that begins before this one's end can overlap it; those of
+        // IPv4 are before those of IPv6.
+        let overlapping = |range: AddressRange| {
+            let (_, (last, pool)) = taken.range(..=range.last()).next_back()?;
+            (*last >= range.first()).then(|| (pool.clone(), range))
+        };
+        let overlaps = pool.spec.ranges.iter().find_map(|range| overlapping(*range));
+        if overlaps.is_none() {
+            let ranges = pool.spec.ranges.iter();
+            taken.extend(ranges.map(|range| (range.first(), (range.last(), pool.meta.name.clone()))));
+        }
+        RankedPool { pool, overlaps }
+    };
+    pools.into_iter().map(rank).collect()
 }
 
 /// How addresses are announced.

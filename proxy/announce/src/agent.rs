@@ -31,7 +31,7 @@ use std::time::Duration;
 use portolan_core::ObjectName;
 
 use crate::claim::Claim;
-use crate::{Addresses, Member, Members, Versions};
+use crate::{Addresses, Member, Members, Reach, Versions};
 
 /// Durations that nodes live by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +90,10 @@ pub struct Agent {
     members: Members,
     seen: Versions,
     told: Versions,
-    /// The last Lease that somebody joined or left by.
+    /// The last Lease by which somebody joined or left, or told that it can announce elsewhere.
     membership: u64,
-    live: BTreeSet<Arc<str>>,
+    /// Who lives, and where they can announce.
+    live: BTreeMap<Arc<str>, Option<Reach>>,
     owners: BTreeMap<IpAddr, Arc<str>>,
     /// Versions of what candidates of an address were last decided from.
     causes: BTreeMap<IpAddr, Versions>,
@@ -121,7 +122,7 @@ impl Agent {
             seen: Versions::default(),
             told: Versions::default(),
             membership: 0,
-            live: BTreeSet::new(),
+            live: BTreeMap::new(),
             owners: BTreeMap::new(),
             causes: BTreeMap::new(),
             gains: BTreeMap::new(),
@@ -153,8 +154,10 @@ impl Agent {
     /// Takes in a Lease, our own too, as the watch delivers it; `None` if it is gone.
     pub fn lease(&mut self, node: &Arc<str>, member: Option<Member>, now: Duration) {
         let version = member.as_ref().map_or(0, |member| member.version);
-        let held = |member: Option<&Member>| member.is_some_and(|member| !member.duration.is_zero());
-        if held(self.members.get(node)) != held(member.as_ref()) {
+        let part = |member: Option<&Member>| {
+            member.filter(|member| !member.duration.is_zero()).map(|member| member.reach.clone())
+        };
+        if part(self.members.get(node)) != part(member.as_ref()) {
             self.membership = self.membership.max(version);
         }
         self.seen.leases = self.seen.leases.max(version);
@@ -182,6 +185,11 @@ impl Agent {
         let told = self.members.get(&self.node).map_or(0, |member| member.version);
         self.confirm(told, now);
         self.refresh(now);
+    }
+
+    /// Our next renewal is to tell that we can announce elsewhere: others wait for it.
+    pub fn reaches_elsewhere(&mut self) {
+        self.urgent = true;
     }
 
     /// The version of our Lease, if there is one.
@@ -267,10 +275,12 @@ impl Agent {
         self.owners.iter().filter(|(_, owner)| **owner == self.node).map(|(address, _)| *address)
     }
 
-    /// Finds out who lives. A node that comes or goes concerns every address.
+    /// Finds out who lives. A node that comes or goes, or can announce elsewhere, concerns every address.
     fn refresh(&mut self, now: Duration) {
         let Some(known_at) = self.confirmed else { return };
-        let live = self.members.live(known_at).chain([&self.node]).cloned().collect();
+        let reach = |node: &Arc<str>| self.members.get(node).and_then(|member| member.reach.clone());
+        let live = self.members.live(known_at).chain([&self.node]);
+        let live = live.map(|node| (node.clone(), reach(node))).collect();
         if live != self.live {
             self.live = live;
             let addresses: Vec<_> = self.addresses.iter().collect();
@@ -282,7 +292,7 @@ impl Agent {
 
     /// Finds out who owns an address.
     fn settle(&mut self, address: IpAddr, now: Duration) {
-        let owner = self.addresses.owner(address, self.live.iter()).cloned();
+        let owner = self.addresses.owner(address, &self.live).cloned();
         if owner.as_ref() == self.owners.get(&address) {
             return;
         }
@@ -312,7 +322,7 @@ impl Agent {
     }
 
     fn others(&self) -> impl Iterator<Item = &Member> {
-        self.live.iter().filter(|node| **node != self.node).filter_map(|node| self.members.get(node))
+        self.live.keys().filter(|node| **node != self.node).filter_map(|node| self.members.get(node))
     }
 
     /// How long others may go on with what they know.
@@ -329,7 +339,7 @@ impl Agent {
     fn suspect(&mut self, now: Duration) {
         let Some(began) = self.began else { return };
         let expired = |node: &Arc<str>| self.members.expires(node).is_some_and(|at| began < at && at <= now);
-        self.urgent |= self.live.iter().any(|node| *node != self.node && expired(node));
+        self.urgent |= self.live.keys().any(|node| *node != self.node && expired(node));
     }
 
     /// Nobody joins before it knows who else lives, or with knowledge that is older than others'.
@@ -345,7 +355,7 @@ impl Agent {
     fn wake(&self, now: Duration) -> Option<Duration> {
         let tenure = (!self.held.is_empty()).then(|| self.until());
         let gains = self.gains.values().map(|gain| gain.since + self.patience());
-        let others = self.live.iter().filter(|node| **node != self.node);
+        let others = self.live.keys().filter(|node| **node != self.node);
         let expiries = others.filter_map(|node| self.members.expires(node));
         let behind = self.behind.map(|since| since + self.times.behind);
         let deaf = self.answered.iter().map(|(_, began)| *began + self.times.lease);

@@ -37,19 +37,35 @@ impl Candidates {
     }
 }
 
-/// Addresses that a Service wants announced, and by whom; nothing that nobody could serve.
-pub type Claim = Vec<(IpAddr, Candidates)>;
+/// How a Service wants an address announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// By whom.
+    pub candidates: Candidates,
+    /// On which interfaces; empty = those in the address's network. What its pool says, the same for all Services on the address.
+    pub interfaces: Vec<Arc<str>>,
+}
 
-/// Decides what a Service wants announced. `ours` says which addresses are to be announced by nodes: whatever else is
-/// in a Service's status is somebody else's to announce. `slices` are all that name the Service.
+/// Addresses that a Service wants announced, and how; nothing that nobody could serve.
+pub type Claim = Vec<(IpAddr, Wanted)>;
+
+/// Decides what a Service wants announced. `ours` says which addresses are to be announced by nodes, and on which interfaces:
+/// whatever else is in a Service's status is somebody else's to announce. `slices` are all that name the Service.
 ///
 /// Where no endpoint is ready, those that are going away but still answer count, as they do for the proxy (KEP-1669).
-pub fn claim(service: &Service, slices: &[&EndpointSlice], ours: impl Fn(IpAddr) -> bool) -> Claim {
+pub fn claim(
+    service: &Service,
+    slices: &[&EndpointSlice],
+    ours: impl Fn(IpAddr) -> Option<Vec<Arc<str>>>,
+) -> Claim {
     if service.kind != ServiceType::LoadBalancer {
         return Claim::new();
     }
-    let addresses = service.load_balancer_ips.iter().copied().filter(|address| ours(*address));
-    addresses.filter_map(|address| Some((address, candidates(service, slices, address)?))).collect()
+    let wanted = |address: IpAddr| {
+        let interfaces = ours(address)?;
+        Some((address, Wanted { candidates: candidates(service, slices, address)?, interfaces }))
+    };
+    service.load_balancer_ips.iter().copied().filter_map(wanted).collect()
 }
 
 fn candidates(service: &Service, slices: &[&EndpointSlice], address: IpAddr) -> Option<Candidates> {
@@ -105,8 +121,12 @@ mod tests {
         serde_json::from_str(&text).unwrap()
     }
 
-    fn ours(address: IpAddr) -> bool {
-        address != "198.51.100.1".parse::<IpAddr>().unwrap()
+    fn ours(address: IpAddr) -> Option<Vec<Arc<str>>> {
+        (address != "198.51.100.1".parse::<IpAddr>().unwrap()).then(|| vec!["eth1".into()])
+    }
+
+    fn by(candidates: Candidates) -> Wanted {
+        Wanted { candidates, interfaces: vec!["eth1".into()] }
     }
 
     fn these(nodes: &[&str]) -> Candidates {
@@ -122,7 +142,7 @@ mod tests {
             slice("IPv4", &[("10.1.0.1", "a", "")]),
             slice("IPv6", &[("fd00::1", "a", r#""ready": false"#)]),
         ];
-        assert_eq!(claim(&service("Cluster"), &slices.each_ref(), ours), [(v4, Candidates::Any)]);
+        assert_eq!(claim(&service("Cluster"), &slices.each_ref(), ours), [(v4, by(Candidates::Any))]);
         assert_eq!(claim(&service("Cluster"), &[], ours), []);
     }
 
@@ -137,14 +157,14 @@ mod tests {
                 ("10.1.0.4", "d", LEAVING),
             ],
         )];
-        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, these(&["a", "c"]));
+        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, by(these(&["a", "c"])));
     }
 
     #[test]
     fn endpoints_that_leave_are_better_than_none() {
         let slices = [slice("IPv4", &[("10.1.0.1", "a", LEAVING), ("10.1.0.2", "b", r#""ready": false"#)])];
-        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, these(&["a"]));
-        assert_eq!(claim(&service("Cluster"), &slices.each_ref(), ours)[0].1, Candidates::Any);
+        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, by(these(&["a"])));
+        assert_eq!(claim(&service("Cluster"), &slices.each_ref(), ours)[0].1, by(Candidates::Any));
     }
 
     #[test]

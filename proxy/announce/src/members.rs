@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portolan_core::Lease;
 
-use crate::Versions;
+use crate::{Reach, Versions};
 
 /// A Lease as one node sees that of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub struct Member {
     pub seen: Versions,
     /// The newest versions that it had been told of: whoever watches the same comes to them.
     pub told: Versions,
+    /// Where the node can announce; `None` = it does not tell, as those of an earlier release, and counts as one that can
+    /// everywhere.
+    pub reach: Option<Reach>,
 }
 
 impl Member {
@@ -29,6 +32,8 @@ impl Member {
     pub const SEEN: &str = "portolan.dev/seen";
     /// Annotation with the newest versions that it was told of.
     pub const TOLD: &str = "portolan.dev/told";
+    /// Annotation in which a node tells where it can announce.
+    pub const REACH: &str = "portolan.dev/reach";
     /// What names of Leases begin with; the node's name follows.
     pub const PREFIX: &str = "portolan-announcer-";
 
@@ -45,6 +50,7 @@ impl Member {
             duration: Duration::from_secs(seconds.into()),
             seen: versions(Self::SEEN),
             told: versions(Self::TOLD),
+            reach: lease.meta.annotations.get(Self::REACH).map(|text| Reach::from(&**text)),
         };
         Some((node.into(), member))
     }
@@ -137,15 +143,17 @@ mod tests {
     fn a_lease_names_its_node() {
         let (node, member) = lease(
             r#"{"metadata": {"name": "portolan-announcer-a.b", "resourceVersion": "9",
-                             "annotations": {"portolan.dev/seen": "1,2,3,4", "portolan.dev/told": "0,1,1,0"}},
+                             "annotations": {"portolan.dev/seen": "1,2,3,4", "portolan.dev/told": "0,1,1,0",
+                                             "portolan.dev/reach": "192.0.2.0/24"}},
                 "spec": {"holderIdentity": "a.b", "leaseDurationSeconds": 5, "renewTime": "1970-01-01T00:00:01Z"}}"#,
         )
         .unwrap();
         let seen = Versions { leases: 1, services: 2, slices: 3, pools: 4 };
         let told = Versions { services: 1, slices: 1, ..Versions::default() };
+        let reach = Some(Reach::from("192.0.2.0/24"));
         assert_eq!(
             (&*node, &member),
-            ("a.b", &Member { version: 9, renewed: 1_000_000_000, duration: 5 * S, seen, told })
+            ("a.b", &Member { version: 9, renewed: 1_000_000_000, duration: 5 * S, seen, told, reach })
         );
         let given_back = lease(
             r#"{"metadata": {"name": "portolan-announcer-a"}, "spec": {"leaseDurationSeconds": 5, "holderIdentity": ""}}"#,
@@ -168,6 +176,7 @@ mod tests {
             duration: 5 * S,
             seen: Versions::default(),
             told: Versions::default(),
+            reach: None,
         };
         members.tell(&node, member(1), 10 * S);
         assert_eq!(members.judged("b"), 15 * S, "it may be long dead");

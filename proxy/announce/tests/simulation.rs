@@ -1,6 +1,6 @@
 //! Several nodes on one virtual time, with everything between them and the API server as bad as it gets: requests that
-//! are lost, late or answered into the void, watches that stand still, nodes that are killed, stopped or cut off, and
-//! Services whose endpoints move. One seed is one course of events.
+//! are lost, late or answered into the void, watches that stand still, nodes that are killed, stopped or cut off,
+//! interfaces that come and go, and Services whose endpoints move. One seed is one course of events.
 
 #![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 
@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_announce::{Agent, Candidates, Claim, Member, Times, Versions};
+use ipnet::IpNet;
+use portolan_announce::{Agent, Candidates, Claim, Member, Reach, Times, Versions, Wanted};
 use portolan_core::ObjectName;
 
 const LEASE: Duration = Duration::from_secs(5);
@@ -82,6 +83,7 @@ struct Renewal {
     gives_up: u64,
     precondition: Option<u64>,
     report: (Versions, Versions),
+    reach: Reach,
     version: Option<u64>,
     gives_back: bool,
 }
@@ -95,6 +97,8 @@ struct Node {
     leases: Watch,
     services: Watch,
     renewals: VecDeque<Renewal>,
+    /// Where its interfaces are.
+    reach: Reach,
     stopped_until: u64,
     cut_until: u64,
     killed_until: u64,
@@ -117,6 +121,7 @@ impl Node {
             leases: Watch::default(),
             services: Watch::default(),
             renewals: VecDeque::new(),
+            reach: reach(random),
             stopped_until: 0,
             cut_until: 0,
             killed_until: random.below(3000),
@@ -203,7 +208,14 @@ impl Node {
                 if server.leases.get(&self.name).map(|lease| lease.version) == renewal.precondition {
                     let duration = if renewal.gives_back { Duration::ZERO } else { LEASE };
                     let (seen, told) = renewal.report;
-                    let member = Member { version: 0, renewed: i128::from(now), duration, seen, told };
+                    let member = Member {
+                        version: 0,
+                        renewed: i128::from(now),
+                        duration,
+                        seen,
+                        told,
+                        reach: Some(renewal.reach.clone()),
+                    };
                     renewal.version = Some(server.store(now, Change::Lease(self.name.clone(), member)));
                 }
             }
@@ -241,6 +253,7 @@ impl Node {
                 gives_up: now + 1250,
                 precondition: server.leases.get(&self.name).map(|lease| lease.version),
                 report,
+                reach: self.reach.clone(),
                 version: None,
                 gives_back: decision.leave,
             });
@@ -260,6 +273,12 @@ fn services(version: u64) -> Versions {
 
 fn address(index: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, index])
+}
+
+/// About half of the addresses, or none.
+fn reach(random: &mut Random) -> Reach {
+    let some = (0..ADDRESSES / 2).filter(|_| random.one_in(2)).collect::<Vec<_>>();
+    Reach::new(some.into_iter().map(|index| IpNet::new(address(2 * index), 31).unwrap()), [])
 }
 
 /// What may happen beside all that is bound to.
@@ -288,8 +307,9 @@ fn course(seed: u64, machines: Machines) -> Result<(u64, u64), String> {
             for index in if now == 0 { 0..ADDRESSES } else { index..index + 1 } {
                 let some = nodes.iter().filter(|_| random.one_in(2)).map(|node| node.name.clone()).collect();
                 let candidates = if index < 2 { Candidates::Any } else { Candidates::These(some) };
+                let wanted = Wanted { candidates, interfaces: Vec::new() };
                 let name = ObjectName::new("n", format!("s-{index}"));
-                server.store(now, Change::Service(name, vec![(address(index), candidates)]));
+                server.store(now, Change::Service(name, vec![(address(index), wanted)]));
             }
         }
         for node in &mut nodes {
@@ -308,6 +328,10 @@ fn course(seed: u64, machines: Machines) -> Result<(u64, u64), String> {
                     3 => node.leases.stuck_until = end,
                     _ => node.services.stuck_until = now + 2 * length,
                 }
+            }
+            if trouble && random.one_in(500) {
+                node.reach = reach(&mut random);
+                node.agent.iter_mut().for_each(Agent::reaches_elsewhere);
             }
             if now == TROUBLE {
                 (node.cut_until, node.killed_until) = (0, 0);
@@ -336,15 +360,19 @@ fn course(seed: u64, machines: Machines) -> Result<(u64, u64), String> {
     }
     for index in 0..ADDRESSES {
         let now = TROUBLE + CALM - STEP;
-        let answering = nodes.iter().filter(|node| node.answers(address(index), now)).count();
-        let served = server.history.iter().rev().find_map(|(_, _, change)| match change {
-            Change::Service(_, claim) if claim[0].0 == address(index) => {
-                Some(claim[0].1 != Candidates::These([].into()))
-            }
+        let address = address(index);
+        let answering: Vec<_> = nodes.iter().filter(|node| node.answers(address, now)).collect();
+        let candidates = server.history.iter().rev().find_map(|(_, _, change)| match change {
+            Change::Service(_, claim) if claim[0].0 == address => Some(&claim[0].1.candidates),
             _ => None,
         });
-        if answering != usize::from(served == Some(true)) {
-            return Err(format!("in the end {} is announced by {answering}", address(index)));
+        let mut can = nodes.iter().filter(|node| candidates.unwrap().allow(&node.name)).peekable();
+        if answering.len() != usize::from(can.peek().is_some()) {
+            return Err(format!("in the end {address} is announced by {}", answering.len()));
+        }
+        let reached = |node: &&Node| node.reach.covers(address, &[]);
+        if can.any(|node| reached(&node)) && !answering.iter().all(reached) {
+            return Err(format!("in the end {address} is announced by one that does not reach it"));
         }
     }
     Ok((longest, moves))

@@ -81,7 +81,7 @@ impl Responder {
     /// Announces addresses, and tells the neighbours.
     pub(super) fn take(&mut self, addresses: BTreeMap<IpAddr, Vec<Arc<str>>>) {
         self.held.extend(addresses);
-        self.look();
+        self.look(links());
     }
 
     /// Says anew on which interfaces each address is announced. One of no pool stays where it is: it is given up next.
@@ -93,10 +93,9 @@ impl Responder {
         }
     }
 
-    /// Looks which interfaces there are; what is announced there now and was not before is told to the neighbours.
-    pub(super) fn look(&mut self) {
+    /// Takes in which interfaces there are; what is announced there now and was not before is told to the neighbours.
+    pub(super) fn look(&mut self, links: BTreeMap<String, Link>) {
         while self.repeats.try_join_next().is_some() {}
-        let links = if self.held.is_empty() { BTreeMap::new() } else { links() };
         self.links.retain(|name, answering| links.get(name) == Some(&answering.link));
         for (name, link) in links {
             let on = |(address, names): (&IpAddr, &Vec<Arc<str>>)| {

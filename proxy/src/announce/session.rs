@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use portolan_announce::{Agent, Decision, Member, Times, Versions, claim};
+use portolan_announce::{Agent, Decision, Member, Reach, Times, Versions, claim};
 use portolan_core::{ChangeSet, Kind, ObjectName, State};
 use portolan_runtime::{Changes, EventType, Reference, explain};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::OwnLease;
+use super::links::links;
 use super::responder::Responder;
 use super::{Context, clock, pools};
 
@@ -29,6 +30,8 @@ pub(super) struct Session<'a> {
     agent: Agent,
     responder: Responder,
     lease: OwnLease,
+    /// Where this node can announce, by its interfaces when they were last looked at.
+    reach: Reach,
     /// The version of our Lease that the last answer named, until a request that relies on it fails.
     answered: Option<u64>,
     failing: bool,
@@ -52,6 +55,7 @@ impl<'a> Session<'a> {
             agent: Agent::new(context.node.clone(), times),
             responder: Responder::new(context.metrics.clone()),
             lease,
+            reach: Reach::default(),
             answered: None,
             failing: false,
             nowhere: BTreeSet::new(),
@@ -62,6 +66,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, ended: &CancellationToken) {
         let mut changes = self.context.store.subscribe();
         self.take_in_all();
+        self.look_at_links();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut renewal: Option<Renewal> = None;
@@ -143,10 +148,26 @@ impl<'a> Session<'a> {
             }
         }
         if !set.load_balancer_pools.is_empty() {
-            self.responder.place(|address| pools::interfaces(&state, address));
-            self.responder.look();
+            self.responder.place(|address| pools::announced(&state, address));
         }
         self.take_in_own(&state, now);
+        drop(state);
+        if !set.load_balancer_pools.is_empty() {
+            self.look_at_links();
+        }
+    }
+
+    /// What this node can announce, others have to know before it is theirs or ours.
+    fn look_at_links(&mut self) {
+        let links = links();
+        let named = pools::named_interfaces(&self.context.store.read());
+        let networks = links.values().flat_map(|link| link.networks.iter().copied());
+        let reach = Reach::new(networks, named.into_iter().filter(|name| links.contains_key(&**name)));
+        if reach != self.reach {
+            self.reach = reach;
+            self.agent.reaches_elsewhere();
+        }
+        self.responder.look(links);
     }
 
     /// Our own Lease comes last, and not from the midst of a list: it tells that the others are known.
@@ -169,27 +190,47 @@ impl<'a> Session<'a> {
         if !decision.take.is_empty() {
             let state = self.context.store.read();
             // One whose pool went this moment is given up next.
-            let placed = |address: &IpAddr| Some((*address, pools::interfaces(&state, *address)?));
+            let placed = |address: &IpAddr| Some((*address, pools::announced(&state, *address)?));
             let take = decision.take.iter().filter_map(placed).collect();
             drop(state);
             self.responder.take(take);
             tracing::info!(addresses = ?decision.take, "announced from this node");
             self.context.metrics.takeovers.inc_by(decision.take.len() as u64);
-            self.tell_services(&decision.take);
-            self.warn_of_nowhere();
+            self.tell(&decision.take);
         }
         self.context.metrics.announced.set(i64::try_from(self.agent.held().len()).unwrap_or(i64::MAX));
     }
 
-    /// Reason and text are MetalLB's.
-    fn tell_services(&self, addresses: &BTreeSet<IpAddr>) {
+    /// Tells the Services of addresses that came here, or that an interface announces now. Reasons are MetalLB's, and the text of the
+    /// first.
+    fn tell(&mut self, came: &BTreeSet<IpAddr>) {
+        let before = std::mem::replace(&mut self.nowhere, self.responder.nowhere().collect());
+        let node = &self.context.node;
+        let fine = before
+            .union(came)
+            .filter(|address| !self.nowhere.contains(*address) && self.agent.held().contains(*address));
+        for address in fine {
+            let text = format!("announcing from node \"{node}\" with protocol \"layer2\"");
+            self.tell_services(*address, EventType::Normal, "nodeAssigned", &text);
+        }
+        for address in
+            self.nowhere.iter().filter(|address| came.contains(*address) || !before.contains(*address))
+        {
+            tracing::warn!(%address, "no interface of this node reaches an address that it owns");
+            let text = format!(
+                "{address} is not announced: no node that could has an interface for it (tried last: {node})"
+            );
+            self.tell_services(*address, EventType::Warning, "announceFailed", &text);
+        }
+    }
+
+    fn tell_services(&self, address: IpAddr, kind: EventType, reason: &'static str, text: &str) {
         let Some(recorder) = &self.context.recorder else { return };
         let state = self.context.store.read();
-        for name in addresses.iter().flat_map(|address| self.agent.services(*address)) {
+        for name in self.agent.services(address) {
             if let Some(service) = state.services.get(name) {
                 let reference = Reference::of(Kind::Service, name.clone(), service.meta.uid.clone());
-                let text = format!("announcing from node \"{}\" with protocol \"layer2\"", self.context.node);
-                recorder.record(&reference, EventType::Normal, "nodeAssigned", "Announce", &text);
+                recorder.record(&reference, kind, reason, "Announce", text);
             }
         }
     }
@@ -202,22 +243,15 @@ impl<'a> Session<'a> {
             self.agent.seen(seen, told);
             self.take_in_own(&state, clock::now());
         }
-        self.responder.look();
-        self.warn_of_nowhere();
-    }
-
-    fn warn_of_nowhere(&mut self) {
-        let nowhere: BTreeSet<_> = self.responder.nowhere().collect();
-        for address in nowhere.difference(&self.nowhere) {
-            tracing::warn!(%address, "no interface of this node is in the network of an address that it owns");
-        }
-        self.nowhere = nowhere;
+        self.look_at_links();
+        self.tell(&BTreeSet::new());
     }
 
     fn renewal(&mut self, now: Duration) -> Renewal {
         let report = self.agent.renewing(now);
         let over = self.answered.max(self.agent.own_version());
-        let renewal = self.lease.clone().renew(over, report);
+        let (lease, reach) = (self.lease.clone(), self.reach.clone());
+        let renewal = async move { lease.renew(over, report, &reach).await };
         // As long as the next one is not due: a request that takes longer may be lost.
         let patience = self.times.renew;
         Box::pin(async move {

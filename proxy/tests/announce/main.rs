@@ -123,3 +123,25 @@ fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
     wires[2].answered(GRACE);
     node.stop();
 }
+
+#[test]
+fn an_address_goes_to_a_node_whose_interface_reaches_it() {
+    let network = Network::new();
+    let leases = Leases::new();
+    let nodes = ["node-1", "node-2"].map(|name| Node::start(&network, &leases, name, LEASE));
+    std::thread::sleep(LEASE);
+    let address: IpAddr = VIPS[0].parse().unwrap();
+    let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
+    let heir = if owner == "node-1" { "node-2" } else { "node-1" };
+    let listener = network.listen();
+    listener.hear(number(&owner), GRACE);
+    network.readdress(&owner, "del");
+    // Within a look at the interfaces, and what two Leases take: nobody has to die.
+    resolve(&network, address, &[heir], LEASE + GRACE);
+    listener.hear(number(heir), GRACE);
+    network.readdress(&owner, "add");
+    resolve(&network, address, &[owner.as_str()], LEASE + GRACE);
+    listener.hear(number(&owner), GRACE);
+    assert_eq!(listener.turns(), [owner.as_str(), heir, &owner].map(number));
+    nodes.into_iter().for_each(Node::stop);
+}

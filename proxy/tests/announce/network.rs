@@ -59,6 +59,12 @@ impl Network {
         node.ip(&format!("link set {interface} up"));
     }
 
+    /// Takes a node's IPv4 address off its interface (`del`), or gives it back (`add`).
+    pub(crate) fn readdress(&self, node: &str, how: &str) {
+        let number = crate::number(node);
+        self.nodes[node].ip(&format!("address {how} 192.0.2.{number}/24 dev eth0"));
+    }
+
     /// What is said on an interface of the client about the IPv4 address.
     pub(crate) fn wire(&self, interface: &str) -> Wire {
         self.client.enter(|| Wire::open(interface))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Candidates;
+use crate::{Candidates, Wanted};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -19,16 +19,16 @@ fn member(version: u64, seen: u64) -> Option<Member> {
         duration: Duration::from_secs(5),
         seen,
         told: Versions::default(),
+        reach: None,
     })
 }
 
+fn wanted() -> Wanted {
+    Wanted { candidates: Candidates::Any, interfaces: Vec::new() }
+}
+
 fn claim(agent: &mut Agent) {
-    agent.service(
-        &ObjectName::new("n", "s"),
-        vec![(ip(), Candidates::Any)],
-        Versions::default(),
-        Duration::ZERO,
-    );
+    agent.service(&ObjectName::new("n", "s"), vec![(ip(), wanted())], Versions::default(), Duration::ZERO);
 }
 
 /// Two nodes, the first of which owns the address if both live.
@@ -202,9 +202,34 @@ fn an_address_stays_with_its_owner_when_only_its_pool_changes() {
     let before = agent.decide(110 * MS);
     // Such as: other interfaces. To place it anew is the owner's own matter.
     let newer = Versions { pools: 9, ..Versions::default() };
-    agent.service(&ObjectName::new("n", "s"), vec![(ip(), Candidates::Any)], newer, 120 * MS);
+    agent.service(&ObjectName::new("n", "s"), vec![(ip(), wanted())], newer, 120 * MS);
     agent.seen(newer, newer);
     let after = agent.decide(120 * MS);
     assert_eq!((after.take, after.give_up, after.renew), ([].into(), [].into(), before.renew));
     assert_eq!(agent.held(), &[ip()].into());
+}
+
+#[test]
+fn an_address_goes_to_a_node_that_can_announce_it_once_others_know() {
+    let (owner, heir) = two();
+    let reach = |text: &str| Some(Reach::from(text));
+    let at =
+        |version, seen, text: &str| Some(Member { reach: reach(text), ..member(version, seen).unwrap() });
+    let mut agent = agent(&heir);
+    claim(&mut agent);
+    for version in [1, 2] {
+        agent.lease(&owner, at(version, 0, "192.0.2.0/24"), Duration::ZERO);
+    }
+    agent.renewing(Duration::ZERO);
+    agent.renewed(Duration::ZERO, 3, 10 * MS);
+    agent.lease(&heir, at(3, 0, "192.0.2.0/24"), 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [].into());
+    // The owner's interface goes; it tells so, and has not told yet that it knows what it told.
+    agent.lease(&owner, at(4, 3, ""), 20 * MS);
+    let decision = agent.decide(20 * MS);
+    assert_eq!((decision.take, decision.renew), ([].into(), Some(100 * MS)));
+    agent.lease(&owner, at(5, 4, ""), 30 * MS);
+    assert_eq!(agent.decide(30 * MS).take, [ip()].into());
+    agent.lease(&owner, at(6, 5, "192.0.2.0/24"), 40 * MS);
+    assert_eq!(agent.decide(40 * MS).give_up, [ip()].into(), "and back");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::{AddressRange, IpFamily, LoadBalancerPool, next_ip};
+use portolan_core::{AddressRange, IpFamily, LoadBalancerPool, RankedPool, next_ip, ranked_pools};
 
 use super::ledger::Turn;
 
@@ -54,14 +54,10 @@ fn index(family: IpFamily) -> usize {
 impl Catalog {
     /// Of pools that overlap the oldest can be used.
     pub(super) fn new(pools: impl IntoIterator<Item = Arc<LoadBalancerPool>>) -> Self {
-        let mut pools: Vec<_> = pools.into_iter().collect();
-        pools.sort_by_key(|pool| (pool.meta.creation_timestamp, pool.meta.name.clone()));
         let mut catalog = Self::default();
-        for pool in pools {
-            let overlap = pool.spec.ranges.iter().find_map(|range| {
-                Some(Unusable::Overlaps { other: catalog.overlapping(*range)?, range: *range })
-            });
-            let unusable = if pool.spec.ranges.is_empty() { Some(Unusable::NoAddress) } else { overlap };
+        for RankedPool { pool, overlaps } in ranked_pools(pools) {
+            let overlaps = overlaps.map(|(other, range)| Unusable::Overlaps { other, range });
+            let unusable = if pool.spec.ranges.is_empty() { Some(Unusable::NoAddress) } else { overlaps };
             let name = pool.meta.name.clone();
             if unusable.is_none() {
                 for range in &pool.spec.ranges {
@@ -80,13 +76,6 @@ impl Catalog {
             (priority.is_none(), priority, spec.is_some_and(|spec| !spec.scope.restricted()), name.clone())
         });
         catalog
-    }
-
-    fn overlapping(&self, range: AddressRange) -> Option<Arc<str>> {
-        // Ranges that are in are apart, so that only the last one that begins before this one's end can overlap it; those
-        // of IPv4 are before those of IPv6.
-        let (_, slot) = self.slots.range(..=range.last()).next_back()?;
-        (slot.last >= range.first()).then(|| slot.pool.clone())
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
