@@ -33,6 +33,7 @@ fn the_schema_names_the_key() {
         ("webhook.port=443", "/webhook/port"),
         ("webhook.timeoutSeconds=6", "/webhook/timeoutSeconds"),
         ("webhook.existingSecret=A_b", "/webhook/existingSecret"),
+        ("webhook.failurePolicy=Allow", "/webhook/failurePolicy"),
         ("proxy.adminBindAddress=10249", "/proxy/adminBindAddress"),
         ("proxy.adminBindAddress=127.0.0.1:70000", "/proxy/adminBindAddress"),
         ("controllers.adminBindAddress=0.0.0.0:0", "/controllers/adminBindAddress"),
@@ -122,6 +123,14 @@ fn contradictions_are_one_line() {
         (
             &["controllers.loadBalancer.provider=node", "controllers.compareOnly=true"],
             "controllers.loadBalancer.provider: controllers that only compare make nothing",
+        ),
+        (
+            &["controllers.endpoints=false"],
+            "controllers.endpoints=false leaves the controllers nothing to do",
+        ),
+        (
+            &["controllers.endpoints=false", "controllers.compareOnly=true", "controllers.allocation=true"],
+            "without the endpoint controllers nothing is compared",
         ),
         (&["commonLabels.k8s-app=x"], "commonLabels: k8s-app is set by the chart"),
         (

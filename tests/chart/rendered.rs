@@ -95,6 +95,31 @@ fn beside_upstream_the_controllers_write_nothing_unless_told() {
         let objects = objects(case, set);
         assert_eq!((writes(&objects), compares(&objects)), (want, !want), "{case} {set:?}");
     }
+    // Where upstream keeps the endpoints, other parts run all the same.
+    for (set, controllers) in [
+        (&["controllers.loadBalancer.provider=pool"][..], "--controllers=loadbalancer"),
+        (&["pools.enabled=true", "environment.enabled=true"], "--controllers=environment,pools"),
+    ] {
+        let set: Vec<_> = set.iter().copied().chain(["controllers.endpoints=false"]).collect();
+        let objects = objects("beside-values.yaml", &set);
+        assert_eq!((writes(&objects), compares(&objects)), (false, false), "{set:?}");
+        let args = args(&objects, "Deployment", "portolan-controllers");
+        assert!(args.contains(&controllers), "{set:?}: {args:?}");
+    }
+    let alone = objects("beside-values.yaml", &["pools.enabled=true", "controllers.endpoints=false"]);
+    assert!(!grants(&alone, "controllers").contains(&"pods list".to_owned()), "choosing needs no pods");
+}
+
+#[test]
+fn who_wants_objects_refused_without_an_answer_says_so() {
+    let policies = |set: &[&str]| -> Vec<Value> {
+        let objects = objects("environment-values.yaml", &[&["pools.enabled=true"], set].concat());
+        let all = objects.iter().filter(|object| object["kind"] == "MutatingWebhookConfiguration");
+        let all = all.flat_map(|object| object["webhooks"].as_array().into_iter().flatten());
+        all.map(|webhook| webhook["failurePolicy"].clone()).collect()
+    };
+    assert_eq!(policies(&[]), vec![json!("Ignore"); 4]);
+    assert_eq!(policies(&["webhook.failurePolicy=Fail"]), vec![json!("Fail"); 4]);
 }
 
 /// Rules of the controllers' roles on a resource.
@@ -147,7 +172,8 @@ fn what_the_webhook_writes_is_granted_by_name() {
         let rules = rules(&objects, resource);
         assert_eq!(rules[0]["verbs"], named, "{resource}");
         assert!(rules[0]["resourceNames"].as_array().is_some_and(|names| !names.is_empty()), "{resource}");
-        assert!(rules[1..].iter().all(|rule| rule["verbs"] == json!(["create"]) && resource == "configmaps"));
+        let made = resource == "configmaps" || resource == "secrets" && set.is_empty();
+        assert!(rules[1..].iter().all(|rule| rule["verbs"] == json!(["create"]) && made));
     }
     let given = objects(&["webhook.existingSecret=mine"]);
     assert!(object(&given, "Secret", "portolan-webhook").is_none());

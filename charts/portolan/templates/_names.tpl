@@ -40,13 +40,18 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* Whether the controllers keep endpoints, or are to compare them. Values of an earlier release do not say it. */}}
+{{- define "portolan.endpoints" -}}
+{{- if ne (toString .Values.controllers.endpoints) "false" }}yes{{ end -}}
+{{- end }}
+
 {{/* Whether the controllers only compare: said by the values, else by the profile. */}}
 {{- define "portolan.compareOnly" -}}
 {{- $said := .Values.controllers.compareOnly -}}
-{{- if kindIs "bool" $said }}{{ if $said }}yes{{ end }}{{ else if eq .Values.profile "beside" }}yes{{ end -}}
+{{- if not (include "portolan.endpoints" .) }}{{ else if kindIs "bool" $said }}{{ if $said }}yes{{ end }}{{ else if eq .Values.profile "beside" }}yes{{ end -}}
 {{- end }}
 
-{{/* Controllers that run because a value asks for them, beside those that always do. */}}
+{{/* Controllers that run because a value asks for them, beside those of endpoints. */}}
 {{- define "portolan.controllers" -}}
 {{- $names := list }}
 {{- if .Values.controllers.allocation }}{{ $names = append $names "allocation" }}{{ end }}
