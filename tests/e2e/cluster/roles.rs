@@ -56,6 +56,7 @@ pub(crate) fn least(cluster: &Cluster) -> Result<()> {
 /// What the chart grants for parts that are off without flags has been used by the cases before, and nothing was refused.
 pub(crate) fn added(cluster: &Cluster) -> Result<()> {
     cluster.run("chart", service_pools::FEATURES)?;
+    certified(cluster)?;
     let mut more = granted(cluster)?;
     cluster.run("chart", &[])?;
     let usual = granted(cluster)?;
@@ -114,6 +115,16 @@ fn anew(cluster: &Cluster) -> Result<()> {
     })?;
     // Helm takes away only what it knows as its own, which the next upgrade makes it.
     cluster.run("chart", &[]).map(|_| ())
+}
+
+/// The webhook's Secret is made again when somebody has deleted it to have a new certificate.
+fn certified(cluster: &Cluster) -> Result<()> {
+    let secret = ["secret", "-n", "kube-system", "portolan-webhook"];
+    cluster.kubectl(&[&["delete"], &secret[..]].concat())?;
+    wait_until(Duration::from_secs(60), || {
+        ensure!(cluster.get(&secret)?["data"]["tls.crt"].is_string(), "it has no certificate");
+        Ok(())
+    })
 }
 
 /// Endpoints without a Service are deleted. Those of a deleted Service mostly are by the API server itself, before.
