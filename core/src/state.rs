@@ -350,19 +350,24 @@ impl State {
         if old.zip(new).is_some_and(|(old, new)| old.same_as(new)) {
             return;
         }
-        for service in
-            old.into_iter().flat_map(|pod| self.selectors.matching(&name.namespace, &pod.meta.labels))
-        {
-            let service = sibling(name, service);
-            drop_member(&mut self.members, &service, &name.name);
-            changes.memberships.insert(service);
+        // And most others change nothing about which Services select it.
+        let stays = old.zip(new).is_some_and(|(old, new)| old.meta.labels == new.meta.labels);
+        let Self { selectors, members, .. } = self;
+        for pod in old.into_iter().filter(|_| !stays) {
+            for service in selectors.matching(&name.namespace, &pod.meta.labels) {
+                let service = sibling(name, service);
+                drop_member(members, &service, &name.name);
+                changes.memberships.insert(service);
+            }
         }
-        for service in
-            new.into_iter().flat_map(|pod| self.selectors.matching(&name.namespace, &pod.meta.labels))
-        {
-            let service = sibling(name, service);
-            self.members.entry(service.clone()).or_default().insert(name.name.clone());
-            changes.memberships.insert(service);
+        for pod in new {
+            for service in selectors.matching(&name.namespace, &pod.meta.labels) {
+                let service = sibling(name, service);
+                if !stays {
+                    members.entry(service.clone()).or_default().insert(name.name.clone());
+                }
+                changes.memberships.insert(service);
+            }
         }
     }
 

@@ -26,6 +26,18 @@ struct Subscriber {
     wake: Notify,
 }
 
+impl Subscriber {
+    fn take_in(&self, changes: ChangeSet) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.is_empty() {
+            *pending = changes;
+        } else {
+            pending.merge(&changes);
+        }
+        self.wake.notify_one();
+    }
+}
+
 impl Store {
     /// An empty State.
     pub fn new() -> Self {
@@ -58,7 +70,7 @@ impl Store {
             // Handed over under the lock: a subscriber that starts at this moment either sees the
             // objects in the State or gets them as a change, never neither.
             if !changes.is_empty() {
-                self.hand_over(&changes);
+                self.hand_over(changes);
             }
         }
         if listed {
@@ -66,14 +78,14 @@ impl Store {
         }
     }
 
-    fn hand_over(&self, changes: &ChangeSet) {
+    fn hand_over(&self, changes: ChangeSet) {
         let mut subscribers = self.0.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|subscriber| {
-            let Some(subscriber) = subscriber.upgrade() else { return false };
-            subscriber.pending.lock().unwrap_or_else(PoisonError::into_inner).merge(changes);
-            subscriber.wake.notify_one();
-            true
-        });
+        subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        let Some((last, others)) = subscribers.split_last() else { return };
+        others.iter().filter_map(Weak::upgrade).for_each(|subscriber| subscriber.take_in(changes.clone()));
+        if let Some(last) = last.upgrade() {
+            last.take_in(changes);
+        }
     }
 
     /// Changes from now on. What the State holds already is not among them: read it first.
