@@ -1,5 +1,6 @@
 //! The State: every watched object of a process, once, with the indexes that keep a change's cost small.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -455,10 +456,10 @@ impl<T> Edits<T> {
     }
 
     fn record(&mut self, name: ObjectName, edit: Edit<T>) {
-        match self.0.get_mut(&name) {
-            Some(earlier) => earlier.new = edit.new,
-            None => {
-                self.0.insert(name, edit);
+        match self.0.entry(name) {
+            Entry::Occupied(mut earlier) => earlier.get_mut().new = edit.new,
+            Entry::Vacant(place) => {
+                place.insert(edit);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How long a change takes from the watch to the write that answers it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_core::ObjectName;
@@ -73,13 +74,15 @@ impl Stopwatch {
         if !self.leadership.may_write() {
             return;
         }
-        let mut running = self.lock();
-        let counts = match running.get(service) {
-            None => true,
-            Some(earlier) => matches!((earlier.change, change), (Change::Output(_), Change::Input(_))),
-        };
-        if counts {
-            running.insert(service.clone(), Since { change, at: Instant::now() });
+        match self.lock().entry(service.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(Since { change, at: Instant::now() });
+            }
+            Entry::Occupied(mut earlier) => {
+                if matches!((earlier.get().change, change), (Change::Output(_), Change::Input(_))) {
+                    earlier.insert(Since { change, at: Instant::now() });
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which keys wait, for what, and which are worked on.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
@@ -94,12 +95,14 @@ impl<K: Clone + Eq + Hash> Waiting<K> {
             self.again.insert(key);
             return false;
         }
-        if self.queued.get(&key).is_some_and(|queued| *queued <= lane) {
-            return false;
-        }
-        // A key that moves to the front stays in the lane behind, too, and is skipped there.
-        if self.queued.insert(key.clone(), lane).is_none() {
-            self.added += 1;
+        match self.queued.entry(key.clone()) {
+            Entry::Occupied(queued) if *queued.get() <= lane => return false,
+            // It moves to the front; it stays in the lane behind, too, and is skipped there.
+            Entry::Occupied(mut queued) => drop(queued.insert(lane)),
+            Entry::Vacant(place) => {
+                place.insert(lane);
+                self.added += 1;
+            }
         }
         self.lanes[lane as usize].push_back((key, Instant::now()));
         true
