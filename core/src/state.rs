@@ -354,14 +354,14 @@ impl State {
         // And most others change nothing about which Services select it.
         let stays = old.zip(new).is_some_and(|(old, new)| old.meta.labels == new.meta.labels);
         let Self { selectors, members, .. } = self;
-        for pod in old.into_iter().filter(|_| !stays) {
+        if let Some(pod) = old.filter(|_| !stays) {
             for service in selectors.matching(&name.namespace, &pod.meta.labels) {
                 let service = sibling(name, service);
                 drop_member(members, &service, &name.name);
                 changes.memberships.insert(service);
             }
         }
-        for pod in new {
+        if let Some(pod) = new {
             for service in selectors.matching(&name.namespace, &pod.meta.labels) {
                 let service = sibling(name, service);
                 if !stays {
