@@ -13,8 +13,9 @@ use crate::operation::{Method, Operation, Request, Target};
 use crate::sequence::Pair;
 use crate::side::Side;
 
-/// How long [`Step::Failing`] takes at most: seven tries take 63 seconds.
-const TRIES: Duration = Duration::from_secs(100);
+/// How long [`Step::Failing`] takes at most: seven tries take 63 seconds, and each waits for its turn among all retries of upstream's
+/// controller, of which earlier sequences may have used up those of minutes (ten a second).
+const TRIES: Duration = Duration::from_secs(240);
 /// How long [`Step::UntilFailing`] goes on: it waits for an accident, which mostly comes within seconds.
 const ACCIDENT: Duration = Duration::from_secs(120);
 
