@@ -25,6 +25,8 @@ admissionReviewVersions: [v1]
 matchPolicy: Equivalent
 reinvocationPolicy: IfNeeded
 timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
+# Ignore: a pod without its variables is better than none, and the API server chooses what nobody else does
+failurePolicy: {{ $root.Values.webhook.failurePolicy | default "Ignore" }}
 {{- end }}
 
 {{/* Namespaces whose objects no webhook is asked about: what Portolan needs itself must come up without it. */}}
