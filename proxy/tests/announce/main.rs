@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use leases::Leases;
-use network::{Network, Node, VIPS};
+use network::{Listener, Network, Node, VIPS};
 
 /// How long a Lease lasts in these tests (the default: a fifth of it is what a node may stand still), and what may come on top of it on a busy machine.
 const LEASE: Duration = Duration::from_secs(5);
@@ -28,6 +28,34 @@ fn resolve(network: &Network, address: IpAddr, wanted: &[&str], patience: Durati
         }
         assert!(began.elapsed() < patience, "{address} is announced by none of {wanted:?}");
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Two nodes that have joined, one of which announces.
+struct Pair {
+    network: Network,
+    leases: Leases,
+    nodes: [Node; 2],
+    address: IpAddr,
+    owner: String,
+    /// The other one.
+    heir: &'static str,
+    /// Has heard the owner.
+    listener: Listener,
+}
+
+impl Pair {
+    fn announcing() -> Self {
+        let network = Network::new();
+        let leases = Leases::new();
+        let nodes = ["node-1", "node-2"].map(|name| Node::start(&network, &leases, name, LEASE));
+        std::thread::sleep(LEASE);
+        let address: IpAddr = VIPS[0].parse().unwrap();
+        let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
+        let heir = if owner == "node-1" { "node-2" } else { "node-1" };
+        let listener = network.listen();
+        listener.hear(number(&owner), GRACE);
+        Self { network, leases, nodes, address, owner, heir, listener }
     }
 }
 
@@ -69,15 +97,7 @@ fn the_kernel_of_a_client_finds_the_owner_and_another_after_it_died() {
 
 #[test]
 fn a_node_that_is_cut_off_falls_silent_before_another_takes_over() {
-    let network = Network::new();
-    let leases = Leases::new();
-    let nodes = ["node-1", "node-2"].map(|name| Node::start(&network, &leases, name, LEASE));
-    std::thread::sleep(LEASE);
-    let address: IpAddr = VIPS[0].parse().unwrap();
-    let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
-    let heir = if owner == "node-1" { "node-2" } else { "node-1" };
-    let listener = network.listen();
-    listener.hear(number(&owner), GRACE);
+    let Pair { network, leases, nodes, address, owner, heir, listener } = Pair::announcing();
     // The API server does not hear it; the clients do.
     leases.cut(&owner, true);
     resolve(&network, address, &[heir], LEASE + GRACE);
@@ -126,15 +146,7 @@ fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
 
 #[test]
 fn an_address_goes_to_a_node_whose_interface_reaches_it() {
-    let network = Network::new();
-    let leases = Leases::new();
-    let nodes = ["node-1", "node-2"].map(|name| Node::start(&network, &leases, name, LEASE));
-    std::thread::sleep(LEASE);
-    let address: IpAddr = VIPS[0].parse().unwrap();
-    let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
-    let heir = if owner == "node-1" { "node-2" } else { "node-1" };
-    let listener = network.listen();
-    listener.hear(number(&owner), GRACE);
+    let Pair { network, nodes, address, owner, heir, listener, .. } = Pair::announcing();
     network.readdress(&owner, "del");
     // Within a look at the interfaces, and what two Leases take: nobody has to die.
     resolve(&network, address, &[heir], LEASE + GRACE);

@@ -161,7 +161,8 @@ pub(crate) fn unrepaired(cluster: &Cluster) -> Result<()> {
     repairs(cluster, true)?;
     outcome?;
 
-    cluster.kubectl(&["delete", "ipaddress", &astray, ORPHAN])?;
+    // What the API server has not repaired by itself meanwhile.
+    cluster.kubectl(&["delete", "ipaddress", "--ignore-not-found", &astray, ORPHAN])?;
     // A change makes the API server look at a Service at once.
     cluster.kubectl(&["label", "service/bare", "service/astray", "looked=at"])?;
     for reason in ["ClusterIPNotAllocated", "IPAddressWrongReference", "IPAddressNotAllocated"] {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,9 +130,19 @@ fn write(copy: &Path, wanted: &BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
+fn tells_of_package(variable: &OsStr) -> bool {
+    let bytes = variable.as_encoded_bytes();
+    bytes.starts_with(b"CARGO_PKG_") || bytes.starts_with(b"CARGO_MANIFEST_")
+}
+
 /// The first seed that fails with a bug in, and how.
 fn look_for(bug: &str, copy: &Path) -> Option<(u64, String)> {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo tells this program about its package would have build scripts that look at it (ring's) run again.
+    for (name, _) in env::vars_os().filter(|(name, _)| tells_of_package(name)) {
+        cargo.env_remove(name);
+    }
+    let output = cargo
         .args(["test", "--locked", "--profile", "simulation", "--workspace", "--test", "seeds"])
         .args(["--", "--nocapture"])
         .current_dir(copy)

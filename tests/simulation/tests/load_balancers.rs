@@ -1,11 +1,11 @@
-//! Load balancers in virtual time: a hundred seeds (`PORTOLAN_SIMULATION_SEED` names one,
+//! Load balancers in virtual time: some seeds (`PORTOLAN_SIMULATION_SEED` names one,
 //! `PORTOLAN_SIMULATION_SEEDS` says how many), and many Services at once.
 
 use std::time::Duration;
 
 use portolan_simulation::{Bulk, simulate_load_balancers};
 
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 1_000;
 const BOUND: Duration = Duration::from_secs(120);
 
 fn number(variable: &str) -> Option<u64> {
