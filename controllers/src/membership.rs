@@ -45,7 +45,7 @@ pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
         TargetPort::Name(name) => {
             let declared =
                 |port: &&portolan_core::ContainerPort| port.name == *name && port.protocol == protocol;
-            pod.ports.iter().find(declared).map(|port| port.port)
+            pod.ports.named().iter().find(declared).map(|port| port.port)
         }
     };
     service

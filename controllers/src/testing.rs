@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portolan_core::{
-    ContainerPort, EndpointSlice, IpFamily, Labels, Node, Phase, Pod, Protocol, Service, ServicePort,
-    ServiceType, TargetPort,
+    ContainerPort, EndpointSlice, IpFamily, Labels, Node, Phase, Pod, PodPorts, Protocol, Service,
+    ServicePort, ServiceType, TargetPort,
 };
 
 use crate::plan::{Changes, Write};
@@ -41,7 +41,8 @@ pub(crate) fn pod(words: &str) -> Pod {
             (name, port) => {
                 let (port, protocol) = port_protocol(port);
                 let port = ContainerPort { name: name.into(), protocol, port: port.parse().unwrap() };
-                pod.ports = pod.ports.iter().cloned().chain([port]).collect();
+                let named = pod.ports.named().iter().cloned().chain([port]).collect();
+                pod.ports = PodPorts::new(named, Vec::new());
             }
         }
     }

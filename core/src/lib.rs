@@ -59,7 +59,7 @@ pub use name::ObjectName;
 pub use namespace::{IMPORT_SERVICES, Namespace};
 pub use net::{IpAddrs, IpFamily, Protocol, parse_ip};
 pub use node::Node;
-pub use pod::{ContainerPort, Phase, Pod};
+pub use pod::{ContainerPort, HostPort, Phase, Pod, PodPorts};
 pub use pool::Pool;
 pub use pool_scope::PoolScope;
 pub use port_span::PortSpan;

@@ -1,5 +1,7 @@
 //! Pod, reduced to what decides about endpoints and pod names in DNS.
 
+mod ports;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,11 +10,11 @@ use prost::Message;
 use serde::Deserialize;
 
 use crate::meta::{Time, or_default, text};
-use crate::net::{parse_protocol, publishable};
+use crate::net::publishable;
 use crate::{
-    Encoding, IpAddrs, IpFamily, Meta, Pool, Problem, Protocol, ServiceEnvironment, Undecodable, meta,
-    parse_ip,
+    Encoding, IpAddrs, IpFamily, Meta, Pool, Problem, ServiceEnvironment, Undecodable, meta, parse_ip,
 };
+pub use ports::{ContainerPort, HostPort, PodPorts};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,8 +36,8 @@ pub struct Pod {
     pub ready: bool,
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
-    /// Named ports of containers, then of restartable init containers (sidecars, KEP-753).
-    pub ports: Arc<[ContainerPort]>,
+    /// Ports that its containers declare.
+    pub ports: PodPorts,
     /// Which Services' variables it wants from Portolan, by its annotation.
     pub environment: Option<ServiceEnvironment>,
     /// Parts that cannot be used.
@@ -100,17 +102,6 @@ impl From<&str> for Phase {
     }
 }
 
-/// A named port that a container declares.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ContainerPort {
-    /// Name.
-    pub name: Arc<str>,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Number, 1 to 65535.
-    pub port: u16,
-}
-
 #[derive(Message, Deserialize)]
 struct Wire {
     #[prost(message, required, tag = "1")]
@@ -149,18 +140,7 @@ struct Container {
     restart_policy: Option<String>,
     #[prost(message, repeated, tag = "6")]
     #[serde(deserialize_with = "or_default")]
-    ports: Vec<WirePort>,
-}
-
-#[derive(Message, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WirePort {
-    #[prost(string, optional, tag = "1")]
-    name: Option<String>,
-    #[prost(string, optional, tag = "4")]
-    protocol: Option<String>,
-    #[prost(int64, tag = "3")]
-    container_port: i64,
+    ports: Vec<ports::Wire>,
 }
 
 #[derive(Message, Deserialize)]
@@ -249,33 +229,17 @@ fn addresses(status: &Status, problems: &mut Vec<Problem>) -> IpAddrs {
     ips
 }
 
-fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Arc<[ContainerPort]> {
+fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> PodPorts {
     let sidecars =
         spec.init_containers.iter().filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let mut ports = Vec::new();
-    for container in spec.containers.iter().chain(sidecars) {
-        for wire in &container.ports {
-            let Some(name) = text(wire.name.clone()) else { continue };
-            let field = || format!("spec.containers[{}].ports[{name}]", container.name);
-            let protocol = match parse_protocol(wire.protocol.as_deref()) {
-                Ok(protocol) => protocol,
-                Err(reason) => {
-                    problems.push(Problem::new(field(), reason));
-                    continue;
-                }
-            };
-            match u16::try_from(wire.container_port) {
-                Ok(port) if port > 0 => ports.push(ContainerPort { name, protocol, port }),
-                _ => problems.push(Problem::new(field(), format!("{} is not a port", wire.container_port))),
-            }
-        }
-    }
-    ports.into()
+    let containers = spec.containers.iter().chain(sidecars);
+    ports::read(containers.map(|container| (container.name.as_str(), &container.ports[..])), problems)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Protocol;
 
     fn pod(json: &str) -> Pod {
         serde_json::from_str(json).unwrap()
@@ -298,8 +262,27 @@ mod tests {
         assert_eq!(pod.meta.resource_version, 7);
         assert!(pod.ready && pod.meta.annotations.is_empty() && pod.problems.is_empty());
         assert_eq!(pod.ip(IpFamily::V6), Some("fd00::1".parse().unwrap()));
-        let names: Vec<_> = pod.ports.iter().map(|port| (&*port.name, port.port, port.protocol)).collect();
+        let names: Vec<_> =
+            pod.ports.named().iter().map(|port| (&*port.name, port.port, port.protocol)).collect();
         assert_eq!(names, [("web", 80, Protocol::Tcp), ("side", 2, Protocol::Udp)]);
+        assert_eq!(pod.ports.host(), []);
+    }
+
+    #[test]
+    fn ports_of_the_node_are_those_of_all_its_addresses_or_of_one() {
+        let pod = pod(r#"{"metadata": {"name": "a"}, "spec": {
+            "containers": [{"name": "c", "ports": [
+                {"containerPort": 80, "hostPort": 8080}, {"name": "dns", "containerPort": 53, "hostPort": 53, "protocol": "UDP", "hostIP": "fd00::1"},
+                {"containerPort": 81, "hostPort": 81, "hostIP": "0.0.0.0"}, {"containerPort": 82}]}],
+            "initContainers": [
+                {"name": "once", "ports": [{"containerPort": 1, "hostPort": 1}]},
+                {"name": "side", "restartPolicy": "Always", "ports": [{"containerPort": 2, "hostPort": 2}]}]}}"#);
+        let host: Vec<_> =
+            pod.ports.host().iter().map(|port| (port.port, port.protocol, port.address)).collect();
+        let one = Some("fd00::1".parse().unwrap());
+        let tcp = |port| (port, Protocol::Tcp, None);
+        assert_eq!(host, [tcp(8080), (53, Protocol::Udp, one), tcp(81), tcp(2)]);
+        assert_eq!(pod.ports.named().len(), 1);
     }
 
     #[test]
@@ -307,10 +290,11 @@ mod tests {
         let pod = pod(r#"{"metadata": {"name": "a", "labels": null},
             "spec": {"containers": [{"name": "c", "ports": [
                 {"name": "zero", "containerPort": 0}, {"name": "odd", "containerPort": 9, "protocol": "QUIC"},
-                {"name": "good", "containerPort": 9}]}]},
+                {"name": "good", "containerPort": 9}, {"containerPort": 7, "hostPort": 70000},
+                {"containerPort": 7, "hostPort": 7, "hostIP": "here"}]}]},
             "status": {"phase": "Odd", "podIPs": [{"ip": "nonsense"}, {"ip": "127.0.0.1"}, {"ip": "10.0.0.9"}]}}"#);
         assert_eq!(pod.ips[..], ["10.0.0.9".parse::<IpAddr>().unwrap()]);
-        assert_eq!(pod.ports.len(), 1);
+        assert_eq!((pod.ports.named().len(), pod.ports.host()), (1, &[][..]));
         assert_eq!(pod.phase, Phase::Unknown);
         let fields: Vec<_> = pod.problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(
@@ -319,7 +303,9 @@ mod tests {
                 "status.podIPs[0].ip",
                 "status.podIPs[1].ip",
                 "spec.containers[c].ports[zero]",
-                "spec.containers[c].ports[odd]"
+                "spec.containers[c].ports[odd]",
+                "spec.containers[c].ports[7]",
+                "spec.containers[c].ports[7]"
             ]
         );
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::{ContainerPort, Labels};
+use crate::{Labels, PodPorts};
 
 /// Every text, every set of labels and every list of ports of the objects of a State. A pod's name and uid stand in
 /// the pod, its slices and its Endpoints, its namespace in every neighbour, its labels and ports in every replica.
@@ -11,7 +11,7 @@ use crate::{ContainerPort, Labels};
 pub struct Pool {
     texts: HashSet<Arc<str>>,
     labels: HashSet<Labels>,
-    ports: HashSet<Arc<[ContainerPort]>>,
+    ports: HashSet<PodPorts>,
     /// How many entries there may be until those that no object uses any more are removed.
     limit: usize,
 }
@@ -44,11 +44,11 @@ impl Pool {
         }
     }
 
-    pub(crate) fn ports(&mut self, ports: &mut Arc<[ContainerPort]>) {
+    pub(crate) fn ports(&mut self, ports: &mut PodPorts) {
         if let Some(held) = self.ports.get(ports) {
             *ports = held.clone();
         } else if !ports.is_empty() {
-            self.texts(Arc::get_mut(ports).into_iter().flatten().map(|port| &mut port.name));
+            ports.pool_names(self);
             self.ports.insert(ports.clone());
         }
     }
@@ -64,7 +64,7 @@ impl Pool {
             return;
         }
         self.labels.retain(|labels| !labels.unshared());
-        self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        self.ports.retain(|ports| !ports.unshared());
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.labels.shrink_to_fit();
         self.texts.shrink_to_fit();

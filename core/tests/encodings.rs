@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use portolan_core::{
-    Encoding, EndpointSlice, Endpoints, IpAddress, List, Meta, Namespace, Node, ObjectName, Pod, Service,
-    ServiceCidr, Undecodable, Watched,
+    Encoding, EndpointSlice, Endpoints, HostPort, IpAddress, List, Meta, Namespace, Node, ObjectName, Pod,
+    Protocol, Service, ServiceCidr, Undecodable, Watched,
 };
 
 /// An answer in JSON, and in protobuf as hex.
@@ -51,7 +51,9 @@ fn decode<T: Watched>(encoding: Encoding, document: &Bytes) -> Result<T, Undecod
 fn every_kind_reads_the_same() {
     let pod: Pod = answer!("pod").object();
     assert!(pod.ready && pod.meta.deleting() && pod.ready_changed.is_some());
-    assert_eq!((pod.ips.len(), pod.ports.len(), pod.meta.labels.len()), (2, 3, 3));
+    assert_eq!((pod.ips.len(), pod.ports.named().len(), pod.meta.labels.len()), (2, 3, 3));
+    let on_node = HostPort { address: None, protocol: Protocol::Udp, port: 5353 };
+    assert_eq!(pod.ports.host(), [on_node]);
     let service: Service = answer!("service").object();
     assert_eq!((service.affinity_seconds, service.health_check_node_port), (Some(77), Some(31999)));
     assert_eq!((service.load_balancer_ips.len(), service.source_ranges.len()), (1, 2));

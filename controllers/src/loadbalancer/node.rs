@@ -2,22 +2,22 @@
 //!
 //! There is nothing to be made: the node proxies translate what comes to an address of
 //! `status.loadBalancer.ingress`, also where that is an address of the node. What is to be decided is which addresses, and
-//! that nobody else's port is taken away: not the node's own, and not another Service's.
+//! that nobody else's port is taken away: not the node's own, not another Service's, and not a pod's.
 
+mod conflicts;
 mod taken;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use portolan_allocation::{PortRange, Range};
 use portolan_cloud::{Notice, Severity, Status};
-use portolan_core::{
-    EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, ObjectName, Service, ServicePort,
-};
+use portolan_core::{EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, Service, ServicePort};
 
-pub use taken::{Claimant, Taken};
+use conflicts::Conflicts;
+pub use taken::{Claimant, HostPorts, Owner, ServicePorts, Taken};
 
 /// Ports of what nodes live by: SSH, DNS, etcd, the API server, and the kubelet with the other parts of the control plane.
 const RESERVED: [RangeInclusive<u16>; 5] = [22..=22, 53..=53, 2379..=2380, 6443..=6443, 10_250..=10_260];
@@ -27,8 +27,8 @@ const RESERVED: [RangeInclusive<u16>; 5] = [22..=22, 53..=53, 2379..=2380, 6443.
 pub struct Answer {
     /// The addresses, and why some are not among them.
     pub status: Status,
-    /// Services that have a port which this one would have, too.
-    pub behind: BTreeSet<ObjectName>,
+    /// Who has a port which this Service would have, too.
+    pub behind: BTreeSet<Owner>,
 }
 
 /// Where a Service is reached, out of the nodes that may be used and those of them that have a ready endpoint of it.
@@ -52,17 +52,18 @@ pub fn answer(
     let usable = |node: &&Arc<Node>| node.ready && (!local || with_endpoints.contains(&node.meta.name));
     let nodes: Vec<_> = nodes.iter().filter(usable).collect();
     let mut answer = Answer::default();
-    let mut conflicts = BTreeMap::<_, Vec<_>>::new();
+    let mut conflicts = Conflicts::default();
     for family in service.ip_families.iter().copied() {
         let mut found = false;
-        for address in nodes.iter().flat_map(|node| addresses(node, family)) {
+        for (node, address) in nodes.iter().flat_map(|node| addresses(node, family).map(move |at| (node, at)))
+        {
             found = true;
-            let here = taken.conflicts(service, address);
+            let here = taken.conflicts(service, node, address);
             if here.is_empty() {
                 answer.status.ingress.push(Ingress::vip(address));
             }
             for (owner, port) in here {
-                conflicts.entry((port.port, port.protocol, owner)).or_default().push(address);
+                conflicts.add(owner, port, address);
             }
         }
         if !found {
@@ -74,15 +75,8 @@ pub fn answer(
                 .push(warning("NoNode", format!("there is no ready node with {lacks} {family}")));
         }
     }
-    for ((port, protocol, owner), addresses) in conflicts {
-        let more = match addresses.len() {
-            1 => String::new(),
-            count => format!(" and {} more addresses", count - 1),
-        };
-        let text = format!("port {port}/{protocol} of {}{more} belongs to Service {owner}", addresses[0]);
-        answer.status.notices.push(warning("PortTaken", text));
-        answer.behind.insert(owner);
-    }
+    answer.status.notices.extend(conflicts.notices());
+    answer.behind = conflicts.owners();
     answer
 }
 

@@ -36,7 +36,6 @@ struct Pair {
     network: Network,
     leases: Leases,
     nodes: [Node; 2],
-    address: IpAddr,
     owner: String,
     /// The other one.
     heir: &'static str,
@@ -45,18 +44,22 @@ struct Pair {
 }
 
 impl Pair {
-    fn announcing() -> Self {
+    fn announcing(address: IpAddr) -> Self {
         let network = Network::new();
         let leases = Leases::new();
         let nodes = ["node-1", "node-2"].map(|name| Node::start(&network, &leases, name, LEASE));
         std::thread::sleep(LEASE);
-        let address: IpAddr = VIPS[0].parse().unwrap();
         let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
         let heir = if owner == "node-1" { "node-2" } else { "node-1" };
-        let listener = network.listen();
+        let listener = network.listen(address);
         listener.hear(number(&owner), GRACE);
-        Self { network, leases, nodes, address, owner, heir, listener }
+        Self { network, leases, nodes, owner, heir, listener }
     }
+}
+
+/// The address of the Service that is of IPv4 (0) or of IPv6 (1).
+fn vip(family: usize) -> IpAddr {
+    VIPS[family].parse().unwrap()
 }
 
 fn number(node: impl AsRef<str>) -> u8 {
@@ -70,10 +73,9 @@ fn the_kernel_of_a_client_finds_the_owner_and_another_after_it_died() {
     let mut nodes = ["node-1", "node-2"].map(|name| Some(Node::start(&network, &leases, name, LEASE)));
     // Until both have joined.
     std::thread::sleep(LEASE);
-    let listener = network.listen();
-    let mut turns = vec![number(resolve(&network, VIPS[0].parse().unwrap(), &["node-1", "node-2"], GRACE))];
-    for address in VIPS {
-        let address: IpAddr = address.parse().unwrap();
+    let listener = network.listen(vip(0));
+    let mut turns = vec![number(resolve(&network, vip(0), &["node-1", "node-2"], GRACE))];
+    for address in [vip(0), vip(1)] {
         let owner = resolve(&network, address, &["node-1", "node-2"], LEASE + GRACE);
         // The listener asks for the IPv4 address, which this node may have as well.
         let moves = number(&owner) == turns[0];
@@ -97,7 +99,16 @@ fn the_kernel_of_a_client_finds_the_owner_and_another_after_it_died() {
 
 #[test]
 fn a_node_that_is_cut_off_falls_silent_before_another_takes_over() {
-    let Pair { network, leases, nodes, address, owner, heir, listener } = Pair::announcing();
+    falls_silent_in_time(vip(0));
+}
+
+#[test]
+fn a_node_that_is_cut_off_falls_silent_by_ndp_too() {
+    falls_silent_in_time(vip(1));
+}
+
+fn falls_silent_in_time(address: IpAddr) {
+    let Pair { network, leases, nodes, owner, heir, listener } = Pair::announcing(address);
     // The API server does not hear it; the clients do.
     leases.cut(&owner, true);
     resolve(&network, address, &[heir], LEASE + GRACE);
@@ -121,7 +132,7 @@ fn a_node_that_is_cut_off_falls_silent_before_another_takes_over() {
 fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
     let network = Network::new();
     ["eth1", "eth2"].into_iter().for_each(|interface| network.link("node-1", interface));
-    let wires = ["eth0", "eth1", "eth2"].map(|interface| network.wire(interface));
+    let wires = ["eth0", "eth1", "eth2"].map(|interface| network.wire(interface, vip(0)));
     let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
     wires[0].answered(LEASE + GRACE);
     assert_eq!(wires[1].heard(), [], "not an interface of the address's network");
@@ -146,7 +157,8 @@ fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
 
 #[test]
 fn an_address_goes_to_a_node_whose_interface_reaches_it() {
-    let Pair { network, nodes, address, owner, heir, listener, .. } = Pair::announcing();
+    let address = vip(0);
+    let Pair { network, nodes, owner, heir, listener, .. } = Pair::announcing(address);
     network.readdress(&owner, "del");
     // Within a look at the interfaces, and what two Leases take: nobody has to die.
     resolve(&network, address, &[heir], LEASE + GRACE);
@@ -156,4 +168,29 @@ fn an_address_goes_to_a_node_whose_interface_reaches_it() {
     listener.hear(number(&owner), GRACE);
     assert_eq!(listener.turns(), [owner.as_str(), heir, &owner].map(number));
     nodes.into_iter().for_each(Node::stop);
+}
+
+#[test]
+fn an_announced_address_is_nobody_elses() {
+    let network = Network::new();
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    for address in [vip(0), vip(1)] {
+        resolve(&network, address, &["node-1"], LEASE + GRACE);
+    }
+    // A host that asks first (RFC 4862, 5.4) is told so; one that does not is heard.
+    assert!(!network.take(vip(1), true), "a duplicate");
+    assert_eq!(node.conflicts(), 0);
+    assert!(network.take(vip(1), false));
+    until_heard(&node, 1);
+    network.wire("eth0", vip(0)).claim();
+    until_heard(&node, 2);
+    node.stop();
+}
+
+fn until_heard(node: &Node, conflicts: usize) {
+    let began = Instant::now();
+    while node.conflicts() != conflicts {
+        assert!(began.elapsed() < GRACE, "{} conflicts heard, not {conflicts}", node.conflicts());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

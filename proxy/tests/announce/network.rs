@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns};
 use portolan_core::{EndpointSlice, Event, LoadBalancerPool, Node as NodeObject, Service};
 use portolan_proxy::announce::{self, Announcement, Context, Metrics};
 use portolan_runtime::Store;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
@@ -65,9 +66,34 @@ impl Network {
         self.nodes[node].ip(&format!("address {how} 192.0.2.{number}/24 dev eth0"));
     }
 
-    /// What is said on an interface of the client about the IPv4 address.
-    pub(crate) fn wire(&self, interface: &str) -> Wire {
-        self.client.enter(|| Wire::open(interface))
+    /// What is said on an interface of the client about an address.
+    pub(crate) fn wire(&self, interface: &str, address: IpAddr) -> Wire {
+        self.client.enter(|| Wire::open(interface, address))
+    }
+
+    /// The client takes an IPv6 address for itself, after it has asked whether it is free, or without asking but not
+    /// without saying so. Returns whether it has it.
+    pub(crate) fn take(&self, address: IpAddr, asks: bool) -> bool {
+        self.client.enter(|| {
+            for (setting, on) in [("accept_dad", asks), ("ndisc_notify", !asks)] {
+                let file = format!("/proc/sys/net/ipv6/conf/eth0/{setting}");
+                std::fs::write(file, if on { "1" } else { "0" }).unwrap();
+            }
+        });
+        self.client.ip(&format!("address add {address}/64 dev eth0"));
+        let began = Instant::now();
+        loop {
+            let shown = self.client.ip(&format!("address show dev eth0 to {address}"));
+            if shown.contains("dadfailed") {
+                self.client.ip(&format!("address del {address}/64 dev eth0"));
+                return false;
+            }
+            if !shown.contains("tentative") {
+                return true;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{shown}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The hardware address that the client's kernel finds for an address, if it finds one at once.
@@ -95,13 +121,13 @@ impl Network {
         mac.strip_prefix("02:00:00:00:00:0").map(|number| format!("node-{number}"))
     }
 
-    /// Asks for the IPv4 address without end, and notes who answers.
-    pub(crate) fn listen(&self) -> Listener {
+    /// Asks for an address without end, and notes who answers.
+    pub(crate) fn listen(&self, address: IpAddr) -> Listener {
         let (answers, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (noted, ended, handle) = (answers.clone(), over.clone(), self.client.handle());
         let thread = std::thread::spawn(move || {
             setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
-            let wire = Wire::open("eth0");
+            let wire = Wire::open("eth0", address);
             while !ended.load(Ordering::Relaxed) {
                 wire.ask();
                 while let Some(heard) = wire.hear() {
@@ -147,6 +173,7 @@ impl Listener {
 pub(crate) struct Node {
     name: String,
     store: Store,
+    metrics: Metrics,
     ended: CancellationToken,
     killed: CancellationToken,
     thread: JoinHandle<()>,
@@ -157,7 +184,8 @@ impl Node {
         let (ended, killed) = (CancellationToken::new(), CancellationToken::new());
         let (end, kill, handle) = (ended.clone(), killed.clone(), network.nodes[name].handle());
         let (leases, node, store) = (leases.clone(), name.to_owned(), store(name));
-        let held = store.clone();
+        let (held, metrics) = (store.clone(), Metrics::default());
+        let counted = metrics.clone();
         let thread = std::thread::spawn(move || {
             setns(&handle, CloneFlags::CLONE_NEWNET).unwrap();
             // On this thread alone, so that all sockets are in the namespace.
@@ -169,7 +197,7 @@ impl Node {
                     settings: Announcement { namespace: "n".to_owned(), lease_duration },
                     store,
                     recorder: None,
-                    metrics: Metrics::default(),
+                    metrics: counted,
                 };
                 tokio::select! {
                     () = announce::announce(&context, &end) => {}
@@ -177,11 +205,20 @@ impl Node {
                 }
             });
         });
-        Self { name: name.to_owned(), store: held, ended, killed, thread }
+        Self { name: name.to_owned(), store: held, metrics, ended, killed, thread }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How often it has heard that somebody else has an address of its own.
+    pub(crate) fn conflicts(&self) -> usize {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        self.metrics.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix("portolan_announce_conflicts_total "));
+        value.unwrap().parse().unwrap()
     }
 
     /// The pool names these interfaces from now on.

@@ -1,13 +1,50 @@
-//! What is said by ARP on one of the client's links about the IPv4 address.
+//! What is said by ARP or NDP on one of the client's links about an address.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use portolan_announce::wire::{arp, ndp};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const QUESTION: &[u8] = b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x09\x08\x06\0\x01\x08\0\x06\x04\0\x01\
-                          \x02\0\0\0\0\x09\xc0\0\x02\x09\0\0\0\0\0\0\xc0\0\x02\x64";
+use crate::network::VIPS;
+
+/// The hardware address of the client.
+const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+/// Where a frame of a protocol has what is asked here.
+struct Layout {
+    protocol: u16,
+    /// The client asks who has the address.
+    question: &'static [u8],
+    /// What kind of message it is, and that of an answer.
+    kind: (usize, u8),
+    /// The address, in its last two octets.
+    address: usize,
+    /// The last octet of the hardware address of whoever has it.
+    owner: usize,
+}
+
+const ARP: Layout = Layout {
+    protocol: arp::PROTOCOL,
+    question: b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x09\x08\x06\0\x01\x08\0\x06\x04\0\x01\
+                \x02\0\0\0\0\x09\xc0\0\x02\x09\0\0\0\0\0\0\xc0\0\x02\x64",
+    kind: (21, 2),
+    address: 30,
+    owner: 27,
+};
+
+const NDP: Layout = Layout {
+    protocol: ndp::PROTOCOL,
+    question: b"\x33\x33\xff\0\x01\0\x02\0\0\0\0\x09\x86\xdd\
+                \x60\0\0\0\0\x20\x3a\xff\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09\
+                \xff\x02\0\0\0\0\0\0\0\0\0\x01\xff\0\x01\0\
+                \x87\0\x1a\x1b\0\0\0\0\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\x01\0\x01\x01\x02\0\0\0\0\x09",
+    kind: (54, 136),
+    address: 76,
+    owner: 85,
+};
 
 /// What somebody says who has the address.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,39 +58,57 @@ pub(crate) enum Heard {
     Announcement,
 }
 
-/// One of the client's interfaces.
-pub(crate) struct Wire(Socket);
+/// One of the client's interfaces, and one of the addresses.
+pub(crate) struct Wire {
+    socket: Socket,
+    layout: &'static Layout,
+    /// Its last two octets.
+    address: [u8; 2],
+}
 
 impl Wire {
     /// To be called in the client's namespace.
-    pub(crate) fn open(interface: &str) -> Self {
-        let arp = Protocol::from(i32::from(0x0806u16.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).unwrap();
+    pub(crate) fn open(interface: &str, address: IpAddr) -> Self {
+        assert!(VIPS.contains(&address.to_string().as_str()), "a question is for one of these");
+        let (layout, address) = match address {
+            IpAddr::V4(address) => (&ARP, *address.octets().last_chunk().unwrap()),
+            IpAddr::V6(address) => (&NDP, *address.octets().last_chunk().unwrap()),
+        };
+        let protocol = Protocol::from(i32::from(layout.protocol.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
         let interfaces = nix::ifaddrs::getifaddrs().unwrap().filter(|one| one.interface_name == interface);
         let link =
             interfaces.filter_map(|interface| interface.address?.as_link_addr().copied()).next().unwrap();
         nix::sys::socket::bind(socket.as_raw_fd(), &link).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-        Self(socket)
+        Self { socket, layout, address }
     }
 
     /// Asks who has the address.
     pub(crate) fn ask(&self) {
-        self.0.send(QUESTION).unwrap();
+        self.socket.send(self.layout.question).unwrap();
+    }
+
+    /// Says so that everybody hears it that the IPv4 address is the client's.
+    pub(crate) fn claim(&self) {
+        let [frame, _] = arp::announcements(VIPS[0].parse().unwrap(), CLIENT);
+        self.socket.send(&frame).unwrap();
     }
 
     /// What was said next; `None` if that is nothing for a moment.
     pub(crate) fn hear(&self) -> Option<Heard> {
+        let Layout { kind: (kind, answer), address, owner, .. } = *self.layout;
         let mut frame = [0; 128];
-        while let Ok(length) = (&self.0).read(&mut frame) {
-            if length < 42 || frame[28..32] != [192, 0, 2, 100] {
+        while let Ok(length) = (&self.socket).read(&mut frame) {
+            if length <= owner.max(address + 1) || frame[address..address + 2] != self.address {
                 continue;
             }
-            if frame[..6] == [0xff; 6] {
+            let to_all = frame[0] & 1 == 1;
+            if to_all && (self.layout.protocol == arp::PROTOCOL || frame[kind] == answer) {
                 return Some(Heard::Announcement);
             }
-            if frame[21] == 2 && frame[..6] == [2, 0, 0, 0, 0, 9] {
-                return Some(Heard::Answer { node: frame[27] });
+            if frame[kind] == answer && frame[..6] == CLIENT {
+                return Some(Heard::Answer { node: frame[owner] });
             }
         }
         None

@@ -83,6 +83,16 @@ apiVersion: v1
 kind: Service
 metadata: {name: balanced-ssh, namespace: e2e}
 spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 22, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: on-node, namespace: e2e}
+spec:
+  nodeName: node-2
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: server, image: "portolan.test/server:local", args: [serve, --http, "8092", --name, on-node], ports: [{containerPort: 8092}]}
 "#,
     )?;
     told(cluster, "e2e", "balanced-late", "PortTaken", "belongs to Service e2e/balanced")?;
@@ -90,6 +100,24 @@ spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 2
     ensure!(
         reached_at(cluster, "balanced-late")?.is_empty() && reached_at(cluster, "balanced-ssh")?.is_empty()
     );
+
+    // A port that a pod has for itself on one node is a Service's on the other.
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {name: balanced-beside, namespace: e2e}
+spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 8092, targetPort: 8080}]}
+"#,
+    )?;
+    let text = format!("port 8092/TCP of {} belongs to Pod e2e/on-node", nodes[1]);
+    told(cluster, "e2e", "balanced-beside", "PortTaken", &text)?;
+    wait_reached_at(cluster, "balanced-beside", &nodes[..1])?;
+    for (node, server) in [(nodes[0], "lonely"), (nodes[1], "on-node")] {
+        let report = wait_until(Duration::from_secs(10), || answers(cluster, "wire", node, 8092))?;
+        ensure!(report.servers() == [server], "{node}: {:?}", report.by_server);
+    }
+    cluster.kubectl(&["delete", "-n", "e2e", "pod/on-node", "service/balanced-beside"])?;
 
     // The first one goes while nobody is there to see it; whoever comes then finds it, and the other gets the port.
     cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", "--replicas=0"])?;

@@ -1,6 +1,6 @@
 //! Cases that upstream's own tests have, and that no other test here is about.
 
-use portolan_core::{AddressType, ContainerPort, Protocol};
+use portolan_core::{AddressType, ContainerPort, PodPorts, Protocol};
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn ports_of_sidecars_and_application_protocols_are_told() {
     for number in [9100, 9200] {
         let port = ContainerPort { name: "metrics".into(), protocol: Protocol::Tcp, port: number };
         let pod = cluster.pods.get_mut("a").unwrap();
-        pod.ports = pod.ports.iter().cloned().chain([port]).collect();
+        pod.ports = PodPorts::new(pod.ports.named().iter().cloned().chain([port]).collect(), Vec::new());
     }
     cluster.service.as_mut().unwrap().ports[1].app_protocol = Some("kubernetes.io/h2c".into());
     cluster.settle();

@@ -1,98 +1,57 @@
-//! Whose the ports of addresses are.
+//! Whose the ports of the nodes' addresses are.
 
-use std::collections::{BTreeSet, HashMap};
+mod pods;
+mod services;
+
+use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use jiff::Timestamp;
-use portolan_core::{ObjectName, Protocol, Service, ServicePort};
+use portolan_core::{Node, ObjectName, Service, ServicePort};
 
-/// A port of an address, or (`None`) of every node's addresses.
-type Key = (Option<IpAddr>, Protocol, u16);
+pub use pods::HostPorts;
+pub use services::{Claimant, ServicePorts};
 
-/// Which Services have which ports of which addresses: by external addresses, by addresses of load balancers, and by node
-/// ports. Equals may be in it: two Services can be given the same by hand.
+/// Which ports of which addresses are somebody's already.
 #[derive(Debug, Default)]
 pub struct Taken {
-    owners: HashMap<Key, BTreeSet<ObjectName>>,
-    claimants: HashMap<ObjectName, Claimant>,
+    /// Those of Services.
+    pub services: ServicePorts,
+    /// Those of pods.
+    pub pods: HostPorts,
 }
 
-/// A Service that has ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimant {
-    uid: Arc<str>,
-    created: Option<Timestamp>,
-    keys: BTreeSet<Key>,
+/// Whose a port is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A Service's.
+    Service(ObjectName),
+    /// A pod's, on its node.
+    Pod(ObjectName),
 }
 
-impl Claimant {
-    /// What a Service has, by itself and by addresses that it was given but that its status does not say yet.
-    pub fn of(service: &Service, given: &[IpAddr]) -> Self {
-        let addresses = service.external_ips.iter().chain(&service.load_balancer_ips).chain(given);
-        let addresses: Vec<_> = addresses.copied().collect();
-        let keys_of = |port: &ServicePort| {
-            let (protocol, number) = (port.protocol, port.port);
-            let at_addresses = addresses.iter().map(move |ip| (Some(*ip), protocol, number));
-            at_addresses.chain(port.node_port.map(|port| (None, protocol, port))).collect::<Vec<_>>()
-        };
-        Self {
-            uid: service.meta.uid.clone(),
-            created: service.meta.creation_timestamp,
-            keys: service.ports.iter().flat_map(keys_of).collect(),
+impl Display for Owner {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "Service {name}"),
+            Self::Pod(name) => write!(f, "Pod {name}"),
         }
-    }
-
-    /// Of two that claim the same, the older one has it, as with the node proxies.
-    fn rank(&self) -> (Option<Timestamp>, &str) {
-        (self.created, &self.uid)
     }
 }
 
 impl Taken {
-    /// A Service has this now, and nothing else; `None` = it is gone. Returns whether it has less than before.
-    pub fn set(&mut self, name: &ObjectName, claimant: Option<Claimant>) -> bool {
-        let before = self.claimants.remove(name).map(|claimant| claimant.keys).unwrap_or_default();
-        let now = claimant.as_ref().map(|claimant| claimant.keys.clone()).unwrap_or_default();
-        for key in before.difference(&now) {
-            if let Some(owners) = self.owners.get_mut(key) {
-                owners.remove(name);
-                if owners.is_empty() {
-                    self.owners.remove(key);
-                }
-            }
-        }
-        for key in now.difference(&before) {
-            self.owners.entry(*key).or_default().insert(name.clone());
-        }
-        let less = before.difference(&now).next().is_some();
-        if let Some(claimant) = claimant.filter(|claimant| !claimant.keys.is_empty()) {
-            self.claimants.insert(name.clone(), claimant);
-        }
-        less
-    }
-
-    /// The ports of a Service that others have on an address. One that it has itself there is its own, unless an older
-    /// Service has it, too.
+    /// The ports of a Service that others have on an address of a node. One that it has itself there is its own, unless
+    /// an older Service has it, too.
     pub(super) fn conflicts<'a>(
         &self,
         service: &'a Service,
+        node: &Node,
         address: IpAddr,
-    ) -> Vec<(ObjectName, &'a ServicePort)> {
-        let name = service.meta.object_name();
-        let own = self.claimants.get(&name).filter(|own| own.uid == service.meta.uid);
-        let mut conflicts = Vec::new();
-        for port in &service.ports {
-            let here = (Some(address), port.protocol, port.port);
-            for key in [here, (None, port.protocol, port.port)] {
-                let others = self.owners.get(&key).into_iter().flatten().filter(|owner| **owner != name);
-                let stronger = others.filter(|other| {
-                    let holds = own.filter(|own| own.keys.contains(&here));
-                    holds.is_none_or(|own| self.claimants.get(other).is_some_and(|it| it.rank() < own.rank()))
-                });
-                conflicts.extend(stronger.map(|owner| (owner.clone(), port)));
-            }
-        }
-        conflicts
+    ) -> Vec<(Owner, &'a ServicePort)> {
+        let of_services = self.services.conflicts(service, address);
+        let others = service.ports.iter().filter(|port| !self.services.holds(service, address, port));
+        let of_pods =
+            others.filter_map(|port| Some((self.pods.owner(&node.meta.name, address, port)?.clone(), port)));
+        let services = of_services.into_iter().map(|(name, port)| (Owner::Service(name), port));
+        services.chain(of_pods.map(|(name, port)| (Owner::Pod(name), port))).collect()
     }
 }

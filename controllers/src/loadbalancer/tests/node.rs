@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use portolan_core::{EndpointSlice, ObjectName, Protocol};
+use portolan_core::{EndpointSlice, HostPort, ObjectName, Phase, Pod, PodPorts, Protocol};
 
-use super::super::node::{Answer, Claimant, Taken, answer, nodes_with_endpoints};
+use super::super::node::{Answer, Claimant, Owner, Taken, answer, nodes_with_endpoints};
 use super::*;
 
 fn other(name: &str, words: &str) -> (ObjectName, Service) {
@@ -28,7 +28,7 @@ fn node_ports_are_where_the_api_server_has_them() {
 fn taken(services: &[(ObjectName, Service)]) -> Taken {
     let mut taken = Taken::default();
     for (name, service) in services {
-        taken.set(name, Some(Claimant::of(service, &[])));
+        taken.services.set(name, Some(Claimant::of(service, &[])));
     }
     taken
 }
@@ -123,7 +123,7 @@ fn a_port_that_another_service_has_is_named_with_its_owner() {
     let answer = at("v4 a:80 b:81", &by_status);
     let text = "PortTaken: port 80/TCP of 10.0.0.1 belongs to Service shop/db";
     assert_eq!(told(&answer), ("10.0.0.2".to_owned(), vec![text.to_owned()]));
-    assert_eq!(answer.behind, BTreeSet::from([shop("db")]));
+    assert_eq!(answer.behind, BTreeSet::from([Owner::Service(shop("db"))]));
     assert_eq!(told(&at("v4 a:80/UDP b:81", &by_status)), ("10.0.0.1 10.0.0.2".to_owned(), vec![]));
 
     let (name, mut external) = other("ext", "v4 x:80 type=ClusterIP");
@@ -135,6 +135,51 @@ fn a_port_that_another_service_has_is_named_with_its_owner() {
     (ports.ports[0].node_port, ports.ports[0].protocol) = (Some(8080), Protocol::Udp);
     let text = "PortTaken: port 8080/UDP of 10.0.0.1 and 1 more addresses belongs to Service shop/np";
     assert_eq!(told(&at("v4 a:8080/UDP", &[(name, ports)])), (String::new(), vec![text.to_owned()]));
+}
+
+/// Pod `kube-system/NAME` on node `node`, with a port of the node at an address, or at all of them.
+fn on_node(name: &str, node: &str, port: u16, address: Option<&str>) -> (ObjectName, Pod) {
+    let address = address.map(|address| address.parse().unwrap());
+    let port = HostPort { address, protocol: Protocol::Tcp, port };
+    let mut pod =
+        Pod { node_name: Some(node.into()), ports: PodPorts::new(vec![], vec![port]), ..Pod::default() };
+    (pod.meta.namespace, pod.meta.name) = ("kube-system".into(), name.into());
+    (pod.meta.object_name(), pod)
+}
+
+#[test]
+fn a_port_of_a_node_that_a_pod_has_is_not_a_services() {
+    let nodes = [machine("a", "10.0.0.1"), machine("b", "10.0.0.2"), machine("c", "10.0.0.3")];
+    let mut taken = Taken::default();
+    let at = |words: &str, taken: &Taken| told(&ask(&balanced(words), &nodes, taken));
+    for (name, pod) in [on_node("proxy-a", "a", 80, None), on_node("proxy-b", "b", 80, Some("10.0.0.2"))] {
+        taken.pods.set(&name, Some(&pod));
+    }
+    let text = "PortTaken: port 80/TCP of 10.0.0.1 and 1 more addresses belongs to Pod kube-system/proxy-a and 1 more";
+    assert_eq!(at("v4 web:80 x:81", &taken), ("10.0.0.3".to_owned(), vec![text.to_owned()]));
+    let free = ("10.0.0.1 10.0.0.2 10.0.0.3".to_owned(), vec![]);
+    assert_eq!(at("v4 web:80/UDP x:81", &taken), free, "another protocol, another port");
+    let behind = ["proxy-a", "proxy-b"].map(|name| Owner::Pod(ObjectName::new("kube-system", name)));
+    assert_eq!(ask(&balanced("v4 web:80"), &nodes, &taken).behind, BTreeSet::from(behind));
+
+    let (name, other) = on_node("proxy-b", "b", 80, Some("192.0.2.2"));
+    taken.pods.set(&name, Some(&other));
+    assert_eq!(at("v4 web:80", &taken).0, "10.0.0.2 10.0.0.3", "it is another address of that node");
+    let ended = Pod { phase: Phase::Succeeded, ..on_node("proxy-a", "a", 80, None).1 };
+    taken.pods.set(&ended.meta.object_name(), Some(&ended));
+    taken.pods.set(&name, None);
+    assert_eq!(at("v4 web:80", &taken), free);
+}
+
+#[test]
+fn what_a_service_has_it_keeps_when_a_pod_comes() {
+    let (web, ours) = other("web", "v4 a:80 at=10.0.0.1");
+    let mut taken = taken(&[(web, ours.clone())]);
+    let (name, pod) = on_node("proxy", "a", 80, None);
+    taken.pods.set(&name, Some(&pod));
+    let nodes = [machine("a", "10.0.0.1")];
+    assert_eq!(told(&ask(&ours, &nodes, &taken)), ("10.0.0.1".to_owned(), vec![]));
+    assert_eq!(told(&ask(&other("new", "v4 a:80").1, &nodes, &taken)).0, "");
 }
 
 #[test]
@@ -165,11 +210,11 @@ fn what_a_service_has_it_keeps_unless_an_older_one_has_it_too() {
 fn who_has_less_than_before_frees_something() {
     let (db, service) = other("db", "v4 x:80 at=10.0.0.1");
     let mut taken = Taken::default();
-    assert!(!taken.set(&db, Some(Claimant::of(&service, &[]))));
-    assert!(!taken.set(&db, Some(Claimant::of(&service, &["10.0.0.2".parse().unwrap()]))));
-    assert!(taken.set(&db, Some(Claimant::of(&service, &[]))));
-    assert!(taken.set(&db, None));
-    assert!(!taken.set(&db, None));
+    assert!(!taken.services.set(&db, Some(Claimant::of(&service, &[]))));
+    assert!(!taken.services.set(&db, Some(Claimant::of(&service, &["10.0.0.2".parse().unwrap()]))));
+    assert!(taken.services.set(&db, Some(Claimant::of(&service, &[]))));
+    assert!(taken.services.set(&db, None));
+    assert!(!taken.services.set(&db, None));
     let nodes = [machine("a", "10.0.0.1")];
     assert_eq!(told(&ask(&balanced("v4 a:80"), &nodes, &taken)).0, "10.0.0.1");
 }

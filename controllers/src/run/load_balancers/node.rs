@@ -1,7 +1,8 @@
 //! Provider `node`, and what it looks at.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+mod book;
+
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,13 +10,15 @@ use portolan_allocation::PortRange;
 use portolan_cloud::{Error, LoadBalancers, Status, Wake};
 use portolan_core::{ChangeSet, ExternalPolicy, Ingress, Node, ObjectName, Service};
 use portolan_runtime::{Changes, Store};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::MakeProvider;
-use crate::loadbalancer::node::{Answer, Claimant, Taken, answer, nodes_with_endpoints};
+use crate::loadbalancer::node::{answer, nodes_with_endpoints};
+use book::Book;
 
-/// A Service is reached at the addresses of the nodes, but not at ports where node ports are. `store` holds Services, nodes
-/// and EndpointSlices.
+/// A Service is reached at the addresses of the nodes, but not at ports where node ports are. `store` holds Services, nodes,
+/// pods and EndpointSlices.
 pub fn node_provider(store: Store, node_ports: PortRange) -> MakeProvider {
     Box::new(move |wake| Arc::new(NodeAddresses::start(store, node_ports, wake)))
 }
@@ -28,39 +31,18 @@ struct NodeAddresses {
     _follow: AbortOnDropHandle<()>,
 }
 
-/// Who has what.
-#[derive(Default)]
-struct Book {
-    taken: Taken,
-    /// The Services that have a load balancer here, by their uid, and its addresses.
-    given: HashMap<ObjectName, (Arc<str>, Vec<IpAddr>)>,
-    /// Who waits for a port of a Service.
-    behind: HashMap<ObjectName, HashSet<ObjectName>>,
-}
-
-impl Book {
-    /// A Service has come, changed or gone. Returns who waited for something that it has no more.
-    fn saw(&mut self, name: &ObjectName, service: Option<&Service>) -> HashSet<ObjectName> {
-        if service.is_none_or(|service| self.given.get(name).is_some_and(|(uid, _)| *uid != service.meta.uid))
-        {
-            self.given.remove(name);
-        }
-        let given = self.given.get(name).map_or(&[][..], |(_, addresses)| addresses);
-        let claimant = service.map(|service| Claimant::of(service, given));
-        if self.taken.set(name, claimant) {
-            self.behind.remove(name).unwrap_or_default()
-        } else {
-            HashSet::new()
-        }
-    }
-}
-
 impl NodeAddresses {
     fn start(store: Store, node_ports: PortRange, wake: Wake) -> Self {
         let book = Arc::new(Mutex::new(Book::default()));
         let changes = store.subscribe();
-        for service in store.read().services.iter() {
-            lock(&book).saw(&service.meta.object_name(), Some(service));
+        {
+            let (state, mut book) = (store.read(), lock(&book));
+            for service in state.services.iter() {
+                book.saw_service(&service.meta.object_name(), Some(service));
+            }
+            for pod in state.pods.iter() {
+                book.saw_pod(&pod.meta.object_name(), Some(pod));
+            }
         }
         let follow = follow(store.clone(), book.clone(), wake.clone(), changes);
         Self { store, node_ports, wake, book, _follow: AbortOnDropHandle::new(tokio::spawn(follow)) }
@@ -91,19 +73,14 @@ impl LoadBalancers for NodeAddresses {
             ExternalPolicy::Local => nodes_with_endpoints(self.store.read().slices_of(&name)),
             ExternalPolicy::Cluster => HashSet::new(),
         };
-        let (status, free) = {
+        let (answer, free) = {
             let mut book = lock(&self.book);
-            let Answer { status, behind } =
-                answer(service, nodes, &with_endpoints, &book.taken, self.node_ports);
-            for owner in behind {
-                book.behind.entry(owner).or_default().insert(name.clone());
-            }
-            let addresses = status.ingress.iter().filter_map(|entry| entry.ip).collect();
-            book.given.insert(name.clone(), (service.meta.uid.clone(), addresses));
-            (status, book.saw(&name, Some(service)))
+            let answer = answer(service, nodes, &with_endpoints, &book.taken, self.node_ports);
+            let free = book.answered(service, &answer);
+            (answer, free)
         };
         free.iter().for_each(|waiting| self.wake.service(waiting));
-        Ok(status)
+        Ok(answer.status)
     }
 
     /// The addresses are those of the nodes, so the status is to change, too.
@@ -126,8 +103,21 @@ impl LoadBalancers for NodeAddresses {
 /// Has Services looked at again whose addresses may be others by now, for ever.
 async fn follow(store: Store, book: Arc<Mutex<Book>>, wake: Wake, mut changes: Changes) {
     loop {
-        let changes = changes.next().await;
-        concerned(&store, &book, &changes).iter().for_each(|name| wake.service(name));
+        let next_free = lock(&book).next_free();
+        let free = async {
+            match next_free {
+                Some(when) => sleep_until(when).await,
+                None => std::future::pending().await,
+            }
+        };
+        let names = tokio::select! {
+            changes = changes.next() => concerned(&store, &book, &changes),
+            () = free => {
+                let state = store.read();
+                lock(&book).free(Instant::now(), |name| state.pods.get(name))
+            }
+        };
+        names.iter().for_each(|name| wake.service(name));
     }
 }
 
@@ -137,7 +127,10 @@ fn concerned(store: &Store, book: &Mutex<Book>, changes: &ChangeSet) -> HashSet<
     let mut concerned = HashSet::new();
     for (name, _) in changes.services.iter() {
         // As it is by now: an answer to a write may have come in since.
-        concerned.extend(book.saw(name, state.services.get(name).map(AsRef::as_ref)));
+        concerned.extend(book.saw_service(name, state.services.get(name).map(AsRef::as_ref)));
+    }
+    for (name, _) in changes.pods.iter() {
+        book.saw_pod(name, state.pods.get(name).map(AsRef::as_ref));
     }
     let facts = |node: &Arc<Node>| (node.ready, node.addresses.clone(), node.internal);
     let moved = |(old, new): (&Option<Arc<Node>>, &Option<Arc<Node>>)| {

@@ -1,5 +1,5 @@
-//! Socket filters (classic BPF) that let through only questions for certain addresses, so that a busy link wakes
-//! nobody. They are there to save work: whatever comes through is looked at again.
+//! Socket filters (classic BPF) that let through only questions for certain addresses and claims to them, so that a
+//! busy link wakes nobody. They are there to save work: whatever comes through is looked at again.
 
 use std::net::IpAddr;
 
@@ -28,14 +28,14 @@ const RETURN: u16 = 0x06;
 /// With more addresses, every question passes: the kernel takes 4,096 instructions.
 const MOST: usize = 1500;
 
-/// A filter for questions of a family for one of these addresses; those of the other family are not looked at. IPv6
+/// A filter for what is said in a family of one of these addresses; the others are not looked at. IPv6
 /// addresses are told apart by their last four octets.
 pub fn program(family: IpFamily, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Instruction> {
     let (mut program, target) = match family {
         // The operation is a request.
-        IpFamily::V4 => (only(HALF, 20, 1), 38),
-        // ICMPv6, neighbor solicitation.
-        IpFamily::V6 => ([only(OCTET, 20, 58), only(OCTET, 54, 135)].concat(), 74),
+        IpFamily::V4 => (only(HALF, 20, &[1]), 38),
+        // ICMPv6, neighbor solicitation or advertisement.
+        IpFamily::V6 => ([only(OCTET, 20, &[58]), only(OCTET, 54, &[135, 136])].concat(), 74),
     };
     let mut words: Vec<u32> =
         addresses.into_iter().filter(|address| IpFamily::of(*address) == family).map(last_word).collect();
@@ -57,9 +57,12 @@ fn instruction(code: u16, operand: u32) -> Instruction {
     Instruction { code, then: 0, otherwise: 0, operand }
 }
 
-/// Drops frames that have another value at a place.
-fn only(load: u16, at: u32, value: u32) -> Vec<Instruction> {
-    vec![instruction(load, at), Instruction { then: 1, ..instruction(EQUALS, value) }, instruction(RETURN, 0)]
+/// Drops frames that have none of these values at a place.
+fn only(load: u16, at: u32, values: &[u32]) -> Vec<Instruction> {
+    let rest = (1..=values.len()).rev().filter_map(|left| u8::try_from(left).ok());
+    let tests =
+        values.iter().zip(rest).map(|(value, then)| Instruction { then, ..instruction(EQUALS, *value) });
+    [instruction(load, at)].into_iter().chain(tests).chain([instruction(RETURN, 0)]).collect()
 }
 
 fn last_word(address: IpAddr) -> u32 {
@@ -121,19 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn only_solicitations_for_our_addresses_pass() {
+    fn only_solicitations_and_advertisements_of_our_addresses_pass() {
         let program = program(IpFamily::V6, ["2001:db8::1:2".parse().unwrap()]);
-        let frame = |target: &str| {
+        let frame = |target: &str, kind: u8| {
             let mut frame =
                 ndp::announcement(target.parse().unwrap(), [2, 0, 0, 0, 0, 1], "fe80::1".parse().unwrap());
-            frame[54] = 135;
+            frame[54] = kind;
             frame
         };
-        assert!(passes(&program, &frame("2001:db8::1:2")));
-        assert!(!passes(&program, &frame("2001:db8::1:3")));
-        let advertisement =
-            ndp::announcement("2001:db8::1:2".parse().unwrap(), [2; 6], "fe80::1".parse().unwrap());
-        assert!(!passes(&program, &advertisement));
+        for (kind, want) in [(134, false), (135, true), (136, true), (137, false)] {
+            assert_eq!(passes(&program, &frame("2001:db8::1:2", kind)), want, "{kind}");
+            assert!(!passes(&program, &frame("2001:db8::1:3", kind)));
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low)
 }
 
-/// Reads a frame: a valid solicitation (RFC 4861, 7.1.1) of somebody.
+/// Reads a frame: a valid solicitation or advertisement (RFC 4861, 7.1) of somebody.
 pub fn read(frame: &[u8]) -> Option<Heard> {
     let header = frame.get(ETHERNET..ICMP)?;
     if array::<2>(frame, 12)? != PROTOCOL.to_be_bytes() || header[0] >> 4 != 6 || header[7] != HOP_LIMIT {
@@ -35,7 +35,7 @@ pub fn read(frame: &[u8]) -> Option<Heard> {
     }
     let length = usize::from(u16::from_be_bytes(array(header, 4)?));
     let message = frame.get(ICMP..ICMP + length)?;
-    if header[6] != ICMP_V6 || length < 24 || message[0] != SOLICITATION || message[1] != 0 {
+    if header[6] != ICMP_V6 || length < 24 || message[1] != 0 {
         return None;
     }
     let (from, to) = (Ipv6Addr::from(array::<16>(header, 8)?), Ipv6Addr::from(array::<16>(header, 24)?));
@@ -43,22 +43,32 @@ pub fn read(frame: &[u8]) -> Option<Heard> {
     if checksum(from, to, message) != 0 || target.is_multicast() {
         return None;
     }
-    let option = link_layer(&message[24..])?;
-    if from.is_unspecified() && (option.is_some() || to != solicited_node(target)) {
-        return None;
+    let option = |kind| link_layer(&message[24..], kind);
+    let sender = |option: Option<Mac>| option.or(array(frame, 6)).filter(|mac| is_unicast(*mac));
+    match message[0] {
+        SOLICITATION => {
+            let option = option(SOURCE_LINK_LAYER)?;
+            if from.is_unspecified() && (option.is_some() || to != solicited_node(target)) {
+                return None;
+            }
+            let asker = sender(option)?;
+            Some(Heard::Question(Question { target: target.into(), asker, from: from.into() }))
+        }
+        ADVERTISEMENT if !(to.is_multicast() && message[4] & SOLICITED != 0) => {
+            Some(Heard::Claim { address: target.into(), by: sender(option(TARGET_LINK_LAYER)?)? })
+        }
+        _ => None,
     }
-    let asker = option.or(array(frame, 6)).filter(|mac| is_unicast(*mac))?;
-    Some(Heard::Question(Question { target: target.into(), asker, from: from.into() }))
 }
 
-/// The source link-layer address of options, if they have one; `None` for what are no options.
+/// The link-layer address of that kind of options, if they have one; `None` for what are no options.
 #[allow(clippy::option_option, reason = "malformed and absent differ")]
-fn link_layer(mut options: &[u8]) -> Option<Option<Mac>> {
+fn link_layer(mut options: &[u8], wanted: u8) -> Option<Option<Mac>> {
     let mut found = None;
     while let [kind, length, ..] = *options {
         let length = usize::from(length) * 8;
         let option = options.get(..length).filter(|option| !option.is_empty())?;
-        if kind == SOURCE_LINK_LAYER && found.is_none() {
+        if kind == wanted && found.is_none() {
             found = array(option, 2);
         }
         options = &options[length..];
@@ -188,7 +198,7 @@ mod tests {
             ("too short", ETHERNET + 5, 16),
             ("UDP", ETHERNET + 6, 17),
             ("from another link", ETHERNET + 7, 254),
-            ("advertisement", ICMP, ADVERTISEMENT),
+            ("a router's", ICMP, 134),
             ("code", ICMP + 1, 1),
             ("multicast target", ICMP + 8, 0xff),
             ("option of no length", ICMP + 25, 0),
@@ -206,6 +216,19 @@ mod tests {
         for length in 0..good.len() {
             assert_eq!(read(&good[..length]), None, "{length} octets");
         }
-        assert_eq!(read(&announcement(ip("2001:db8::1"), OURS, ip("fe80::1"))), None);
+    }
+
+    #[test]
+    fn an_advertisement_is_a_claim() {
+        let claim = Heard::Claim { address: ip("2001:db8::1").into(), by: OURS };
+        let said = announcement(ip("2001:db8::1"), OURS, ip("fe80::1")).to_vec();
+        assert_eq!(read(&said), Some(claim));
+        let mut bare = said.clone();
+        bare.truncate(ICMP + 24);
+        bare[ETHERNET + 5] = 24;
+        assert_eq!(read(&sealed(bare)), Some(claim), "by the sender of the frame");
+        let mut answer = said;
+        answer[ICMP + 4] = SOLICITED | OVERRIDE;
+        assert_eq!(read(&sealed(answer)), None, "an answer is not for everybody");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_cloud::testing::{Bench, balanced, conforms, machines};
-use portolan_core::{EndpointSlice, Event};
+use portolan_core::{EndpointSlice, Event, Pod};
 
 use super::*;
 
@@ -127,4 +127,37 @@ async fn endpoints_wake_services_under_local() {
     settled().await;
     assert_eq!(world.woken(), ["shop/a"]);
     assert_eq!(world.ensure(&local).await, (1, 0));
+}
+
+/// A pod on the first node, with a port of it.
+fn on_node(port: u16) -> Pod {
+    serde_json::from_value(serde_json::json!({
+        "metadata": {"namespace": "kube-system", "name": "proxy"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"containerPort": 8080, "hostPort": port}]}]},
+        "status": {"phase": "Running"}}))
+    .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pods_port_is_free_a_while_after_it_has_gone_and_no_other_has_come() {
+    let world = World::new();
+    let gone = || Event::<Pod>::Deleted(ObjectName::new("kube-system", "proxy"), 0);
+    world.store.apply([Event::Applied(on_node(80))]);
+    settled().await;
+    let service = balanced("a", "uid-a", 80);
+    assert_eq!(world.ensure(&service).await, (1, 1));
+    world.store.apply([gone()]);
+    settled().await;
+    sleep_until(Instant::now() + book::KEPT / 2).await;
+    assert_eq!(world.ensure(&service).await, (1, 1), "another pod may take its place");
+    world.store.apply([Event::Applied(on_node(80))]);
+    settled().await;
+    sleep_until(Instant::now() + book::KEPT).await;
+    assert_eq!((world.woken(), world.ensure(&service).await), (vec![], (1, 1)), "and it has");
+
+    world.store.apply([Event::Applied(Pod { phase: portolan_core::Phase::Failed, ..on_node(80) })]);
+    settled().await;
+    sleep_until(Instant::now() + book::KEPT * 11 / 10).await;
+    assert_eq!(world.woken(), ["shop/a"]);
+    assert_eq!(world.ensure(&service).await, (2, 0));
 }

@@ -1,0 +1,89 @@
+//! Who has which ports of the nodes, and who waits for them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_core::{ObjectName, Pod, Service};
+use tokio::time::Instant;
+
+use crate::loadbalancer::node::{Answer, Claimant, HostPorts, Owner, Taken};
+
+/// How long a port of a node stays a pod's after the pod has gone: a pod that takes its place is to find it free.
+pub(super) const KEPT: Duration = Duration::from_secs(60);
+
+/// What is known of ports.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) taken: Taken,
+    /// The Services that have a load balancer here, by their uid, and its addresses.
+    pub(super) given: HashMap<ObjectName, (Arc<str>, Vec<IpAddr>)>,
+    /// Who waits for a port of somebody.
+    behind: HashMap<Owner, HashSet<ObjectName>>,
+    /// Pods that have gone, and when their ports are free.
+    leaving: VecDeque<(Instant, ObjectName)>,
+}
+
+impl Book {
+    /// A Service has come, changed or gone. Returns who waited for something that it has no more.
+    pub(super) fn saw_service(
+        &mut self,
+        name: &ObjectName,
+        service: Option<&Service>,
+    ) -> HashSet<ObjectName> {
+        if service.is_none_or(|service| self.given.get(name).is_some_and(|(uid, _)| *uid != service.meta.uid))
+        {
+            self.given.remove(name);
+        }
+        let given = self.given.get(name).map_or(&[][..], |(_, addresses)| addresses);
+        let claimant = service.map(|service| Claimant::of(service, given));
+        if self.taken.services.set(name, claimant) {
+            self.behind.remove(&Owner::Service(name.clone())).unwrap_or_default()
+        } else {
+            HashSet::new()
+        }
+    }
+
+    /// A pod has come, changed or gone.
+    pub(super) fn saw_pod(&mut self, name: &ObjectName, pod: Option<&Pod>) {
+        if pod.is_some_and(HostPorts::has_some) {
+            self.leaving.retain(|(_, gone)| gone != name);
+            self.taken.pods.set(name, pod);
+        } else if self.taken.pods.knows(name) {
+            self.leaving.push_back((Instant::now() + KEPT, name.clone()));
+        }
+    }
+
+    /// A Service was answered.
+    pub(super) fn answered(&mut self, service: &Service, answer: &Answer) -> HashSet<ObjectName> {
+        let name = service.meta.object_name();
+        for owner in &answer.behind {
+            self.behind.entry(owner.clone()).or_default().insert(name.clone());
+        }
+        let addresses = answer.status.ingress.iter().filter_map(|entry| entry.ip).collect();
+        self.given.insert(name.clone(), (service.meta.uid.clone(), addresses));
+        self.saw_service(&name, Some(service))
+    }
+
+    /// When ports of a pod may become free next.
+    pub(super) fn next_free(&self) -> Option<Instant> {
+        self.leaving.front().map(|(when, _)| *when)
+    }
+
+    /// Takes away the ports of pods that have gone long enough ago, by what is there now. Returns who waited for them.
+    pub(super) fn free<'a>(
+        &mut self,
+        now: Instant,
+        pod: impl Fn(&ObjectName) -> Option<&'a Arc<Pod>>,
+    ) -> HashSet<ObjectName> {
+        let mut waited = HashSet::new();
+        while let Some((_, name)) = self.leaving.pop_front_if(|(when, _)| *when <= now) {
+            if !pod(&name).is_some_and(|pod| HostPorts::has_some(pod)) {
+                self.taken.pods.set(&name, None);
+                waited.extend(self.behind.remove(&Owner::Pod(name)).unwrap_or_default());
+            }
+        }
+        waited
+    }
+}
