@@ -31,6 +31,7 @@ mod selector;
 mod service;
 mod service_cidr;
 mod service_pool;
+mod serving;
 mod state;
 mod table;
 mod zone_cpu;
@@ -71,6 +72,7 @@ pub use service::{
 };
 pub use service_cidr::{ReadyCondition, ServiceCidr};
 pub use service_pool::{NodePortPool, PoolLease, PoolStatus, ServiceIpPool};
+pub use serving::serving_endpoints;
 pub use state::{ChangeSet, Edit, Edits, State, Watched};
 pub use table::{Event, Moment, Table};
 pub use zone_cpu::ZoneCpu;

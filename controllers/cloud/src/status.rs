@@ -1,6 +1,6 @@
 //! What a provider says about a load balancer.
 
-use portolan_core::Ingress;
+use portolan_core::{Ingress, Service};
 
 /// A load balancer as its provider sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,23 @@ pub struct Notice {
     pub reason: &'static str,
     /// A sentence.
     pub text: String,
+}
+
+/// Older than `spec.loadBalancerSourceRanges`, and read by some cloud controller managers where that is empty.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
+impl Notice {
+    /// That source ranges by annotation keep nobody away, for a provider that leaves source ranges to the node proxies:
+    /// these know only those of the spec.
+    pub fn of_unread_source_ranges(service: &Service) -> Option<Self> {
+        let unread = service.source_ranges.is_empty() && service.meta.annotations.contains_key(SOURCE_RANGES);
+        let text = || {
+            format!(
+                "the annotation {SOURCE_RANGES} is not read: everybody reaches the Service unless spec.loadBalancerSourceRanges says whom it is for"
+            )
+        };
+        unread.then(|| Self { severity: Severity::Warning, reason: "SourceRangesNotRead", text: text() })
+    }
 }
 
 /// Whether something is wrong.

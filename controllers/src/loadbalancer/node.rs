@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use portolan_allocation::{PortRange, Range};
 use portolan_cloud::{Notice, Severity, Status};
-use portolan_core::{EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, Service, ServicePort};
+use portolan_core::{
+    EndpointSlice, ExternalPolicy, Ingress, IpFamily, Node, Service, ServicePort, serving_endpoints,
+};
 
 use conflicts::Conflicts;
 pub use taken::{Claimant, HostPorts, Owner, ServicePorts, Taken};
@@ -31,11 +33,11 @@ pub struct Answer {
     pub behind: BTreeSet<Owner>,
 }
 
-/// Where a Service is reached, out of the nodes that may be used and those of them that have a ready endpoint of it.
+/// Where a Service is reached, out of the nodes that may be used and those of them that have an endpoint of it.
 pub fn answer(
     service: &Service,
     nodes: &[Arc<Node>],
-    with_endpoints: &HashSet<Arc<str>>,
+    with_endpoints: &Local,
     taken: &Taken,
     node_ports: PortRange,
 ) -> Answer {
@@ -49,14 +51,15 @@ pub fn answer(
         return Answer { status: Status { ingress: Vec::new(), notices }, behind: BTreeSet::new() };
     }
     let local = service.external_policy == ExternalPolicy::Local;
-    let usable = |node: &&Arc<Node>| node.ready && (!local || with_endpoints.contains(&node.meta.name));
-    let nodes: Vec<_> = nodes.iter().filter(usable).collect();
     let mut answer = Answer::default();
     let mut conflicts = Conflicts::default();
     for family in service.ip_families.iter().copied() {
+        let usable = |node: &&Arc<Node>| {
+            node.ready && (!local || with_endpoints.contains(&(family, node.meta.name.clone())))
+        };
+        let nodes = nodes.iter().filter(usable);
         let mut found = false;
-        for (node, address) in nodes.iter().flat_map(|node| addresses(node, family).map(move |at| (node, at)))
-        {
+        for (node, address) in nodes.flat_map(|node| addresses(node, family).map(move |at| (node, at))) {
             found = true;
             let here = taken.conflicts(service, node, address);
             if here.is_empty() {
@@ -76,15 +79,22 @@ pub fn answer(
         }
     }
     answer.status.notices.extend(conflicts.notices());
+    answer.status.notices.extend(Notice::of_unread_source_ranges(service));
     answer.behind = conflicts.owners();
     answer
 }
 
-/// The nodes on which endpoints are ready.
-pub fn nodes_with_endpoints<'a>(slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> HashSet<Arc<str>> {
-    let endpoints =
-        slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.conditions.ready != Some(false));
-    endpoints.filter_map(|endpoint| endpoint.node_name.clone()).collect()
+/// The nodes on which endpoints of a family get traffic.
+pub type Local = HashSet<(IpFamily, Arc<str>)>;
+
+/// The nodes on which endpoints of a Service get traffic, by its slices.
+pub fn nodes_with_endpoints<'a>(slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> Local {
+    let slices: Vec<&EndpointSlice> = slices.map(AsRef::as_ref).collect();
+    let of_family = |family| {
+        let endpoints = serving_endpoints(slices.iter().copied(), family);
+        endpoints.into_iter().filter_map(move |endpoint| Some((family, endpoint.node_name.clone()?)))
+    };
+    IpFamily::ALL.into_iter().flat_map(of_family).collect()
 }
 
 /// A node's addresses of a family: those for the outside, or else its own.

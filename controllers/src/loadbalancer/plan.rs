@@ -128,6 +128,7 @@ pub fn plan(service: Option<&Arc<Service>>, memory: &Memory, nodes: &Arc<NodeSet
         Outcome::Unsure => Step::Ensure { asked: false },
         Outcome::Remains => Step::Ensure { asked: true },
         Outcome::Waits if !same_nodes => Step::Ensure { asked: false },
+        Outcome::Stands(ingress) if !same_nodes && ingress.is_empty() => Step::Ensure { asked: false },
         Outcome::Stands(_) if !same_nodes => Step::Update,
         Outcome::Stands(ingress) if ingress != service.ingress() => Step::WriteStatus(ingress.clone()),
         Outcome::Stands(_) | Outcome::Waits | Outcome::Elsewhere | Outcome::Removed => Step::Rest,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::{EndpointSlice, ExternalPolicy, IpFamily, Service, ServiceType};
+use portolan_core::{EndpointSlice, ExternalPolicy, IpFamily, Service, ServiceType, serving_endpoints};
 
 /// Nodes that can serve an address, if they announce at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,6 @@ pub type Claim = Vec<(IpAddr, Wanted)>;
 
 /// Decides what a Service wants announced. `ours` says which addresses are to be announced by nodes, and on which interfaces:
 /// whatever else is in a Service's status is somebody else's to announce. `slices` are all that name the Service.
-///
-/// Where no endpoint is ready, those that are going away but still answer count, as they do for the proxy (KEP-1669).
 pub fn claim(
     service: &Service,
     slices: &[&EndpointSlice],
@@ -71,16 +69,7 @@ pub fn claim(
 fn candidates(service: &Service, slices: &[&EndpointSlice], address: IpAddr) -> Option<Candidates> {
     let family = IpFamily::of(address);
     service.cluster_ip(family)?;
-    let of_family = slices.iter().filter(|slice| slice.address_type.family() == Some(family));
-    let (mut ready, mut leaving) = (Vec::new(), Vec::new());
-    for endpoint in of_family.flat_map(|slice| &slice.endpoints) {
-        if endpoint.ready() {
-            ready.push(endpoint);
-        } else if endpoint.serving() && endpoint.terminating() {
-            leaving.push(endpoint);
-        }
-    }
-    let serving = if ready.is_empty() { leaving } else { ready };
+    let serving = serving_endpoints(slices.iter().copied(), family);
     if serving.is_empty() {
         return None;
     }

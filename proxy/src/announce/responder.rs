@@ -72,9 +72,7 @@ impl Responder {
         for answering in self.links.values_mut() {
             answering.shared.change(|held| held.retain(|address| !addresses.contains(address)));
             answering.groups.keep(&answering.shared.addresses());
-            if let Err(error) = answering.shared.filter() {
-                tracing::debug!(interface = answering.link.name, %error, "a filter lets through more than it has to");
-            }
+            answering.shared.filter();
         }
     }
 
@@ -131,7 +129,7 @@ impl Responder {
         let new: Vec<IpAddr> = wanted.difference(&answering.shared.addresses()).copied().collect();
         answering.groups.join(&wanted, link.index());
         answering.shared.change(|held| *held = wanted);
-        answering.shared.filter()?;
+        answering.shared.filter();
         if !new.is_empty() {
             let shared = answering.shared.clone();
             self.repeats.spawn(async move {
@@ -201,11 +199,16 @@ impl Shared {
         change(&mut self.addresses.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn filter(&self) -> std::io::Result<()> {
+    fn filter(&self) {
         let addresses = self.addresses();
-        IpFamily::ALL.into_iter().try_for_each(|family| {
-            self.socket(family).filter(&filter::program(family, addresses.iter().copied()))
-        })
+        for family in IpFamily::ALL {
+            let socket = self.socket(family);
+            let exact = socket.filter(&filter::program(family, addresses.iter().copied()));
+            // The kernel has no room for many addresses (net.core.optmem_max): then for what is said of any.
+            if let Err(error) = exact.or_else(|_| socket.filter_anew(&filter::of_any(family))) {
+                tracing::warn!(interface = self.link.name, %error, "a filter lets through more than it has to, or less");
+            }
+        }
     }
 
     fn hear(&self, family: IpFamily, frame: &[u8]) {

@@ -38,6 +38,13 @@ impl PacketSocket {
         SockRef::from(&self.0).attach_filter(&instructions)
     }
 
+    /// As `filter`, but first the program that is there is taken away: the kernel has to hold both at a time otherwise.
+    /// Anything may be received in between.
+    pub(super) fn filter_anew(&self, program: &[Instruction]) -> io::Result<()> {
+        SockRef::from(&self.0).detach_filter()?;
+        self.filter(program)
+    }
+
     /// Waits for a frame; how many octets of it there are.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.recv(buffer).await

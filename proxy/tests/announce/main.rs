@@ -194,3 +194,21 @@ fn until_heard(node: &Node, conflicts: usize) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn a_great_many_addresses_are_announced_where_the_kernel_has_no_room_for_their_filter() {
+    let network = Network::new();
+    network.limit_filters("node-1", 20_480);
+    network.route("10.99.0.0/16");
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    resolve(&network, vip(0), &["node-1"], LEASE + GRACE);
+    let many: Vec<IpAddr> = (0..1000u32).map(|n| std::net::Ipv4Addr::from(0x0a63_0000 + n).into()).collect();
+    node.announce_all("10.99.0.0/16", &many);
+    resolve(&network, many[0], &["node-1"], LEASE + GRACE);
+    // Until nobody is told any more without asking.
+    std::thread::sleep(LEASE + Duration::from_secs(1));
+    for address in [many[0], many[999]] {
+        resolve(&network, address, &["node-1"], LEASE + GRACE);
+    }
+    node.stop();
+}

@@ -121,6 +121,18 @@ impl Network {
         mac.strip_prefix("02:00:00:00:00:0").map(|number| format!("node-{number}"))
     }
 
+    /// The client is on the same link as these addresses.
+    pub(crate) fn route(&self, addresses: &str) {
+        self.client.ip(&format!("route add {addresses} dev eth0"));
+    }
+
+    /// The kernel of a node has little room for filters, as older ones had (`net.core.optmem_max`).
+    pub(crate) fn limit_filters(&self, node: &str, bytes: usize) {
+        // Before Linux 6.8 the limit is the same in all namespaces, and not there to be set.
+        let limit = || std::fs::write("/proc/sys/net/core/optmem_max", bytes.to_string());
+        self.nodes[node].enter(|| drop(limit()));
+    }
+
     /// Asks for an address without end, and notes who answers.
     pub(crate) fn listen(&self, address: IpAddr) -> Listener {
         let (answers, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -212,6 +224,19 @@ impl Node {
         &self.name
     }
 
+    /// Another Service has these addresses, and the pool as well.
+    pub(crate) fn announce_all(&self, addresses: &str, ingress: &[IpAddr]) {
+        let ingress: Vec<_> = ingress.iter().map(|ip| serde_json::json!({"ip": ip})).collect();
+        let service: Service = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "n", "name": "many", "uid": "v"},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.2"], "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": ingress}}}))
+        .unwrap();
+        self.store.apply([Event::Applied(pool_of(&[addresses], &["eth0"]))]);
+        self.store.apply([Event::Applied(slice("many", "IPv4", "10.1.0.2"))]);
+        self.store.apply([Event::Applied(service)]);
+    }
+
     /// How often it has heard that somebody else has an address of its own.
     pub(crate) fn conflicts(&self) -> usize {
         let (mut registry, mut text) = (Registry::default(), String::new());
@@ -253,19 +278,25 @@ fn store(node: &str) -> Store {
     )
     .unwrap();
     store.apply([Event::ListBegins, Event::Applied(service), Event::ListEnds]);
-    let slices = [("IPv4", "10.1.0.1"), ("IPv6", "fd00:1::1")].map(|(family, address)| -> Event<EndpointSlice> {
-        let text = format!(
-            r#"{{"metadata": {{"namespace": "n", "name": "s-{family}", "labels": {{"kubernetes.io/service-name": "s"}}}},
-                "addressType": "{family}", "endpoints": [{{"addresses": ["{address}"]}}]}}"#
-        );
-        Event::Applied(serde_json::from_str(&text).unwrap())
-    });
+    let slices = [("IPv4", "10.1.0.1"), ("IPv6", "fd00:1::1")];
+    let slices = slices.map(|(family, address)| Event::Applied(slice("s", family, address)));
     store.apply([Event::ListBegins].into_iter().chain(slices).chain([Event::ListEnds]));
     store
 }
 
+fn slice(service: &str, family: &str, address: &str) -> EndpointSlice {
+    let labels = serde_json::json!({"kubernetes.io/service-name": service});
+    serde_json::from_value(serde_json::json!({
+        "metadata": {"namespace": "n", "name": format!("{service}-{family}"), "labels": labels},
+        "addressType": family, "endpoints": [{"addresses": [address]}]}))
+    .unwrap()
+}
+
 fn pool(interfaces: &[&str]) -> LoadBalancerPool {
-    let pool = serde_json::json!({"metadata": {"name": "p"},
-        "spec": {"addresses": ["192.0.2.100-192.0.2.110", "2001:db8::100"], "interfaces": interfaces}});
-    serde_json::from_value(pool).unwrap()
+    pool_of(&["192.0.2.100-192.0.2.110", "2001:db8::100"], interfaces)
+}
+
+fn pool_of(addresses: &[&str], interfaces: &[&str]) -> LoadBalancerPool {
+    let spec = serde_json::json!({"addresses": addresses, "interfaces": interfaces});
+    serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
 }

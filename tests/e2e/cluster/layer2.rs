@@ -125,6 +125,15 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
         wait_until(Duration::from_secs(30), || answers(cluster, address))?;
         cluster.restart(&format!("proxy-{before}"))?;
         wait_until(Duration::from_secs(60), comes_back)?;
+        // One that stands still is silent, and still so when it goes on, until it may announce again.
+        cluster.kill(&format!("proxy-{before}"), "STOP")?;
+        wait_until(Duration::from_secs(20), || {
+            let now = owner(cluster, address)?;
+            ensure!(now != before, "{address} is still announced from node {now}, whose proxy stands still");
+            Ok(())
+        })?;
+        cluster.kill(&format!("proxy-{before}"), "CONT")?;
+        wait_until(Duration::from_secs(60), comes_back)?;
     }
 
     cluster.kubectl(&["delete", "service", "-n", "e2e", "announced", "announced-local"])?;

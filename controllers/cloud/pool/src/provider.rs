@@ -114,7 +114,11 @@ impl LoadBalancers for Pools {
         self.shared.adopted().await?;
         let outcome = self.shared.with(|allocator| allocator.ensure(service, Timestamp::now()));
         match outcome {
-            Ok(assigned) => Ok(status_of(assigned)),
+            Ok(assigned) => {
+                let mut status = status_of(assigned);
+                status.notices.extend(Notice::of_unread_source_ranges(service));
+                Ok(status)
+            }
             // What another Service has must go from the status, whatever comes instead.
             Err(Refused { reason, shows: Some(shows), .. }) => {
                 let ingress = shows.into_iter().map(Ingress::vip).collect();

@@ -121,3 +121,14 @@ async fn nothing_is_given_before_the_pools_are_known_and_yet_all_can_be_removed(
     assert!(refused.to_string().contains("LoadBalancerPools"), "{refused}");
     assert_eq!(provider.delete(&service).await, Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn source_ranges_by_annotation_are_told_not_to_be_read() {
+    let provider = World::new("192.0.2.0/24").provider(Wake::new(|_| {}));
+    let mut service = balanced("web", "uid-1", 80);
+    let annotation = ("service.beta.kubernetes.io/load-balancer-source-ranges", "192.0.2.0/24");
+    service.meta.annotations = [(annotation.0.into(), annotation.1.into())].into_iter().collect();
+    let status = provider.ensure(&service, &machines(1)).await.expect("there are enough");
+    let reasons: Vec<_> = status.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(reasons, ["IPAllocated", "SourceRangesNotRead"]);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use portolan_core::{EndpointSlice, HostPort, ObjectName, Phase, Pod, PodPorts, Protocol};
+use portolan_core::{EndpointSlice, HostPort, IpFamily, ObjectName, Phase, Pod, PodPorts, Protocol};
 
 use super::super::node::{Answer, Claimant, Owner, Taken, answer, nodes_with_endpoints};
 use super::*;
@@ -35,7 +35,13 @@ fn taken(services: &[(ObjectName, Service)]) -> Taken {
 
 fn ask(service: &Service, nodes: &[Node], taken: &Taken) -> Answer {
     let nodes: Vec<_> = nodes.iter().cloned().map(Arc::new).collect();
-    answer(service, &nodes, &HashSet::from(["b".into()]), taken, "30000-32767".parse().unwrap())
+    answer(
+        service,
+        &nodes,
+        &HashSet::from([(IpFamily::V4, "b".into())]),
+        taken,
+        "30000-32767".parse().unwrap(),
+    )
 }
 
 fn told(answer: &Answer) -> (String, Vec<String>) {
@@ -61,6 +67,20 @@ fn addresses_of_ready_nodes_by_family() {
 }
 
 #[test]
+fn source_ranges_by_annotation_keep_nobody_away_and_that_is_told() {
+    let nodes = [machine("a", "10.0.0.1")];
+    let words = "v4 a:80 note:service.beta.kubernetes.io/load-balancer-source-ranges=192.0.2.0/24";
+    let mut service = balanced(words);
+    let reasons = |service: &Service| {
+        let notices = ask(service, &nodes, &Taken::default()).status.notices;
+        notices.iter().map(|notice| notice.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&service), ["SourceRangesNotRead"]);
+    service.source_ranges.push("192.0.2.0/24".parse().unwrap());
+    assert_eq!(reasons(&service), Vec::<&str>::new());
+}
+
+#[test]
 fn under_local_only_nodes_with_a_ready_endpoint() {
     let nodes = [machine("a", "10.0.0.1"), machine("b", "10.0.0.2")];
     let local = Service { external_policy: ExternalPolicy::Local, ..balanced("v4 a:80") };
@@ -69,15 +89,20 @@ fn under_local_only_nodes_with_a_ready_endpoint() {
     let want = "NoNode: there is no ready node with a ready endpoint and an address of family IPv4";
     assert_eq!((addresses.as_str(), notices), ("", vec![want.to_owned()]));
 
-    let slice: EndpointSlice = serde_json::from_value(json!({
-        "metadata": {"namespace": "shop", "name": "web-1"}, "addressType": "IPv4",
-        "endpoints": [
-            {"addresses": ["10.1.0.1"], "nodeName": "a", "conditions": {"ready": false}},
-            {"addresses": ["10.1.0.2"], "nodeName": "b", "conditions": {}},
-            {"addresses": ["10.1.0.3"]}],
-        "ports": []}))
-    .unwrap();
-    assert_eq!(nodes_with_endpoints([Arc::new(slice)].iter()), HashSet::from(["b".into()]));
+    let slice = |family: &str, endpoints: &[(&str, Value)]| -> Arc<EndpointSlice> {
+        let address = if family == "IPv4" { "10.1.0.1" } else { "fd00::1" };
+        let endpoint = |(node, conditions): &(&str, Value)| json!({"addresses": [address], "nodeName": node, "conditions": conditions});
+        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        let slice = json!({"metadata": {"namespace": "shop", "name": "web-1"}, "addressType": family, "endpoints": endpoints, "ports": []});
+        Arc::new(serde_json::from_value(slice).unwrap())
+    };
+    let leaving = json!({"ready": false, "serving": true, "terminating": true});
+    let slices = [
+        slice("IPv4", &[("a", json!({"ready": false})), ("b", json!({})), ("c", leaving.clone())]),
+        slice("IPv6", &[("a", json!({"ready": false})), ("c", leaving)]),
+    ];
+    let want = [(IpFamily::V4, "b".into()), (IpFamily::V6, "c".into())];
+    assert_eq!(nodes_with_endpoints(slices.iter()), HashSet::from(want), "those that leave if none is ready");
 }
 
 #[test]

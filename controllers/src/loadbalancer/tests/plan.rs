@@ -29,7 +29,7 @@ fn next(words: &str, memory: &str) -> String {
     }
 }
 
-/// `knows`, then the outcome (`unsure`, `stands`, `stands-at-old-nodes`, `waits`, `waits-for-old-nodes`, `elsewhere`, `remains`,
+/// `knows`, then the outcome (`unsure`, `stands`, `stands-at-old-nodes`, `stands-nowhere-at-old-nodes`, `waits`, `waits-for-old-nodes`, `elsewhere`, `remains`,
 /// `removed`), then words of the Service that was called for.
 fn remembered(words: &str, nodes: &Arc<NodeSet>) -> Memory {
     let mut words = words.splitn(3, ' ');
@@ -41,6 +41,7 @@ fn remembered(words: &str, nodes: &Arc<NodeSet>) -> Memory {
     let outcome = match outcome {
         "unsure" => Outcome::Unsure,
         "stands" | "stands-at-old-nodes" => Outcome::Stands(vec![at]),
+        "stands-nowhere-at-old-nodes" => Outcome::Stands(vec![]),
         "waits" | "waits-for-old-nodes" => Outcome::Waits,
         "elsewhere" => Outcome::Elsewhere,
         "remains" => Outcome::Remains,
@@ -85,6 +86,7 @@ fn only_what_changed_is_done() {
         ("v4 a:80 held at=192.0.2.1 label:a=b", "knows stands", "rest"),
         ("v4 a:80 held at=192.0.2.1", "knows stands-at-old-nodes", "Update"),
         ("v4 a:81 held at=192.0.2.1", "knows stands-at-old-nodes", "ensure, asked"),
+        ("v4 a:80 held", "knows stands-nowhere-at-old-nodes", "ensure"),
         ("v4 a:80 held", "knows waits", "rest"),
         ("v4 a:80 held at=192.0.2.9", "knows waits", "rest"),
         ("v4 a:81 held", "knows waits", "ensure, asked"),

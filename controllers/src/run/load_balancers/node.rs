@@ -91,11 +91,16 @@ impl LoadBalancers for NodeAddresses {
 
     async fn delete(&self, service: &Service) -> Result<(), Error> {
         let name = service.meta.object_name();
-        let mut book = lock(&self.book);
-        if book.given.get(&name).is_some_and(|(uid, _)| *uid == service.meta.uid) {
-            book.given.remove(&name);
-        }
-        // What the status still says is taken until the node proxies may have seen that it does not.
+        let now = self.store.read().services.get(&name).cloned();
+        let free = {
+            let mut book = lock(&self.book);
+            if book.given.get(&name).is_some_and(|(uid, _)| *uid == service.meta.uid) {
+                book.given.remove(&name);
+            }
+            // What the status still says is taken until the node proxies may have seen that it does not.
+            book.saw_service(&name, now.as_deref())
+        };
+        free.iter().for_each(|waiting| self.wake.service(waiting));
         Ok(())
     }
 }
@@ -130,7 +135,7 @@ fn concerned(store: &Store, book: &Mutex<Book>, changes: &ChangeSet) -> HashSet<
         concerned.extend(book.saw_service(name, state.services.get(name).map(AsRef::as_ref)));
     }
     for (name, _) in changes.pods.iter() {
-        book.saw_pod(name, state.pods.get(name).map(AsRef::as_ref));
+        concerned.extend(book.saw_pod(name, state.pods.get(name).map(AsRef::as_ref)));
     }
     let facts = |node: &Arc<Node>| (node.ready, node.addresses.clone(), node.internal);
     let moved = |(old, new): (&Option<Arc<Node>>, &Option<Arc<Node>>)| {

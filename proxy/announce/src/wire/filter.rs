@@ -31,26 +31,38 @@ const MOST: usize = 1500;
 /// A filter for what is said in a family of one of these addresses; the others are not looked at. IPv6
 /// addresses are told apart by their last four octets.
 pub fn program(family: IpFamily, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Instruction> {
-    let (mut program, target) = match family {
-        // The operation is a request.
-        IpFamily::V4 => (only(HALF, 20, &[1]), 38),
-        // ICMPv6, neighbor solicitation or advertisement.
-        IpFamily::V6 => ([only(OCTET, 20, &[58]), only(OCTET, 54, &[135, 136])].concat(), 74),
-    };
     let mut words: Vec<u32> =
         addresses.into_iter().filter(|address| IpFamily::of(*address) == family).map(last_word).collect();
     words.sort_unstable();
     words.dedup();
-    let all = words.len() > MOST;
-    if !all {
-        program.push(instruction(WORD, target));
-        for word in words {
-            program.push(Instruction { otherwise: 1, ..instruction(EQUALS, word) });
-            program.push(instruction(RETURN, u32::MAX));
-        }
+    if words.len() > MOST {
+        return of_any(family);
     }
-    program.push(instruction(RETURN, if all { u32::MAX } else { 0 }));
+    let (mut program, target) = kind(family);
+    program.push(instruction(WORD, target));
+    for word in words {
+        program.push(Instruction { otherwise: 1, ..instruction(EQUALS, word) });
+        program.push(instruction(RETURN, u32::MAX));
+    }
+    program.push(instruction(RETURN, 0));
     program
+}
+
+/// A filter for what is said in a family of any address.
+pub fn of_any(family: IpFamily) -> Vec<Instruction> {
+    let (mut program, _) = kind(family);
+    program.push(instruction(RETURN, u32::MAX));
+    program
+}
+
+/// Drops what is neither question nor claim, and where the others have the last octets of the address.
+fn kind(family: IpFamily) -> (Vec<Instruction>, u32) {
+    match family {
+        // The operation is a request.
+        IpFamily::V4 => (only(HALF, 20, &[1]), 38),
+        // ICMPv6, neighbor solicitation or advertisement.
+        IpFamily::V6 => ([only(OCTET, 20, &[58]), only(OCTET, 54, &[135, 136])].concat(), 74),
+    }
 }
 
 fn instruction(code: u16, operand: u32) -> Instruction {

@@ -28,10 +28,11 @@ impl HostPorts {
         self.pods.contains_key(name)
     }
 
-    /// A pod has its ports now; `None` = none any more.
-    pub fn set(&mut self, name: &ObjectName, pod: Option<&Pod>) {
-        if let Some((node, ports)) = self.pods.remove(name) {
-            for key in ports.host().iter().map(|port| key(&node, port)) {
+    /// A pod has its ports now; `None` = none any more. Returns whether it had others before.
+    pub fn set(&mut self, name: &ObjectName, pod: Option<&Pod>) -> bool {
+        let before = self.pods.remove(name);
+        if let Some((node, ports)) = &before {
+            for key in ports.host().iter().map(|port| key(node, port)) {
                 if let Some(owners) = self.owners.get_mut(&key) {
                     owners.remove(name);
                     if owners.is_empty() {
@@ -40,15 +41,18 @@ impl HostPorts {
                 }
             }
         }
-        let Some(pod) = pod.filter(|pod| Self::has_some(pod)) else { return };
-        let Some(node) = &pod.node_name else { return };
-        for port in pod.ports.host() {
-            let owners = self.owners.entry(key(node, port)).or_default();
+        let now = pod.filter(|pod| Self::has_some(pod));
+        let now = now.and_then(|pod| Some((pod.node_name.clone()?, pod.ports.clone())));
+        let others = before.is_some() && before != now;
+        let Some((node, ports)) = now else { return others };
+        for port in ports.host() {
+            let owners = self.owners.entry(key(&node, port)).or_default();
             // At one port of all addresses and of one: at all.
             let wider = owners.get(name).is_some_and(Option::is_none);
             owners.insert(name.clone(), port.address.filter(|_| !wider));
         }
-        self.pods.insert(name.clone(), (node.clone(), pod.ports.clone()));
+        self.pods.insert(name.clone(), (node, ports));
+        others
     }
 
     /// The pod that has a port of an address of a node.

@@ -39,20 +39,28 @@ impl Book {
         let given = self.given.get(name).map_or(&[][..], |(_, addresses)| addresses);
         let claimant = service.map(|service| Claimant::of(service, given));
         if self.taken.services.set(name, claimant) {
-            self.behind.remove(&Owner::Service(name.clone())).unwrap_or_default()
+            self.waited_for(&Owner::Service(name.clone()))
         } else {
             HashSet::new()
         }
     }
 
-    /// A pod has come, changed or gone.
-    pub(super) fn saw_pod(&mut self, name: &ObjectName, pod: Option<&Pod>) {
+    /// A pod has come, changed or gone. Returns who waited for something that it has no more because it has come back with
+    /// other ports, or on another node.
+    pub(super) fn saw_pod(&mut self, name: &ObjectName, pod: Option<&Pod>) -> HashSet<ObjectName> {
         if pod.is_some_and(HostPorts::has_some) {
             self.leaving.retain(|(_, gone)| gone != name);
-            self.taken.pods.set(name, pod);
+            if self.taken.pods.set(name, pod) {
+                return self.waited_for(&Owner::Pod(name.clone()));
+            }
         } else if self.taken.pods.knows(name) {
             self.leaving.push_back((Instant::now() + KEPT, name.clone()));
         }
+        HashSet::new()
+    }
+
+    fn waited_for(&mut self, owner: &Owner) -> HashSet<ObjectName> {
+        self.behind.remove(owner).unwrap_or_default()
     }
 
     /// A Service was answered.
@@ -81,7 +89,7 @@ impl Book {
         while let Some((_, name)) = self.leaving.pop_front_if(|(when, _)| *when <= now) {
             if !pod(&name).is_some_and(|pod| HostPorts::has_some(pod)) {
                 self.taken.pods.set(&name, None);
-                waited.extend(self.behind.remove(&Owner::Pod(name)).unwrap_or_default());
+                waited.extend(self.waited_for(&Owner::Pod(name)));
             }
         }
         waited

@@ -129,11 +129,11 @@ async fn endpoints_wake_services_under_local() {
     assert_eq!(world.ensure(&local).await, (1, 0));
 }
 
-/// A pod on the first node, with a port of it.
-fn on_node(port: u16) -> Pod {
+/// A pod on a node, with a port of it.
+fn on_node(node: &str, port: u16) -> Pod {
     serde_json::from_value(serde_json::json!({
         "metadata": {"namespace": "kube-system", "name": "proxy"},
-        "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"containerPort": 8080, "hostPort": port}]}]},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "ports": [{"containerPort": 8080, "hostPort": port}]}]},
         "status": {"phase": "Running"}}))
     .unwrap()
 }
@@ -142,7 +142,7 @@ fn on_node(port: u16) -> Pod {
 async fn a_pods_port_is_free_a_while_after_it_has_gone_and_no_other_has_come() {
     let world = World::new();
     let gone = || Event::<Pod>::Deleted(ObjectName::new("kube-system", "proxy"), 0);
-    world.store.apply([Event::Applied(on_node(80))]);
+    world.store.apply([Event::Applied(on_node("n1", 80))]);
     settled().await;
     let service = balanced("a", "uid-a", 80);
     assert_eq!(world.ensure(&service).await, (1, 1));
@@ -150,14 +150,45 @@ async fn a_pods_port_is_free_a_while_after_it_has_gone_and_no_other_has_come() {
     settled().await;
     sleep_until(Instant::now() + book::KEPT / 2).await;
     assert_eq!(world.ensure(&service).await, (1, 1), "another pod may take its place");
-    world.store.apply([Event::Applied(on_node(80))]);
+    world.store.apply([Event::Applied(on_node("n1", 80))]);
     settled().await;
     sleep_until(Instant::now() + book::KEPT).await;
     assert_eq!((world.woken(), world.ensure(&service).await), (vec![], (1, 1)), "and it has");
 
-    world.store.apply([Event::Applied(Pod { phase: portolan_core::Phase::Failed, ..on_node(80) })]);
+    world.store.apply([Event::Applied(Pod { phase: portolan_core::Phase::Failed, ..on_node("n1", 80) })]);
     settled().await;
     sleep_until(Instant::now() + book::KEPT * 11 / 10).await;
     assert_eq!(world.woken(), ["shop/a"]);
     assert_eq!(world.ensure(&service).await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_back_elsewhere_or_with_another_port_frees_what_it_had() {
+    let world = World::new();
+    world.store.apply([Event::Applied(on_node("n1", 80))]);
+    settled().await;
+    let service = balanced("a", "uid-a", 80);
+    assert_eq!(world.ensure(&service).await, (1, 1));
+    world.store.apply([Event::Applied(on_node("n2", 81))]);
+    settled().await;
+    assert_eq!(world.woken(), ["shop/a"]);
+    assert_eq!(world.ensure(&service).await, (2, 0));
+    world.store.apply([Event::Applied(on_node("n2", 81))]);
+    settled().await;
+    assert_eq!(world.woken(), Vec::<String>::new(), "nothing has changed");
+}
+
+/// As when another process led meanwhile, and took type and finalizer away.
+#[tokio::test]
+async fn a_deleted_load_balancer_has_no_port_any_more() {
+    let world = World::new();
+    let (first, second) = (balanced("a", "uid-a", 80), balanced("b", "uid-b", 80));
+    world.ensure(&first).await;
+    let plain = Service { kind: portolan_core::ServiceType::ClusterIP, ..first.clone() };
+    world.store.apply([Event::Applied(plain)]);
+    settled().await;
+    assert_eq!(world.ensure(&second).await, (0, 1));
+    world.provider.delete(&first).await.unwrap();
+    assert_eq!(world.woken(), ["shop/b"]);
+    assert_eq!(world.ensure(&second).await, (2, 0));
 }
