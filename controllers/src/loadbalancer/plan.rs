@@ -114,10 +114,14 @@ pub fn plan(service: Option<&Arc<Service>>, memory: &Memory, nodes: &Arc<NodeSet
     if changed(&called.service, service).is_some() {
         return Step::Ensure { asked: true };
     }
-    // Without an address nothing is at stake, and any change of the Service may be what was waited for.
+    // Without an address nothing is at stake, and any change of the Service may be what was waited for; so it is for one that
+    // lacks that of a family.
     let in_vain = match &called.outcome {
         Outcome::Waits => true,
-        Outcome::Stands(ingress) => ingress.is_empty(),
+        Outcome::Stands(ingress) => {
+            let addresses = ingress.iter().filter(|entry| entry.ip.is_some()).count();
+            addresses == ingress.len() && addresses < service.ip_families.len().max(1)
+        }
         Outcome::Unsure | Outcome::Elsewhere | Outcome::Remains | Outcome::Removed => false,
     };
     if in_vain && may_help(&called.service, service) {

@@ -6,7 +6,7 @@ mod objects;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Client;
 use portolan_core::{Kind, ObjectName, OwnerReference};
@@ -14,11 +14,12 @@ use portolan_runtime::{Admin, EventType, Leadership, Queue, QueueMetrics, Record
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::environment::{Held, SHARD_LIMIT, Shard, Step, Uses, content, plan};
+use crate::environment::{Held, SHARD_LIMIT, Shard, Step, Uses, Write, content, plan};
 use objects::{Objects, Outcome};
 
 /// Kinds that the store must be fed with.
@@ -27,6 +28,9 @@ const KINDS: [Kind; 3] = [Kind::Service, Kind::Pod, Kind::Namespace];
 const WORKERS: usize = 4;
 /// How often all ConfigMaps are listed, to find those that somebody changed or removed.
 const LIST: Duration = Duration::from_secs(300);
+/// How long a ConfigMap stays after the last pod that wants it: a pod that takes its place is to find it. Its content may be
+/// old by then, and is written anew when that pod comes.
+const KEPT: Duration = Duration::from_secs(300);
 /// How long to wait after a list has failed.
 const LIST_AGAIN: Duration = Duration::from_secs(5);
 
@@ -64,7 +68,17 @@ struct Shared {
 struct Known {
     uses: Uses,
     held: HashMap<Shard, Held>,
+    /// Since when nobody wants what is there.
+    unused: HashMap<Shard, Instant>,
     owner: Option<OwnerReference>,
+}
+
+impl Known {
+    /// How long a ConfigMap that nobody wants is still to stay.
+    fn stays(&mut self, shard: &Shard) -> Option<Duration> {
+        let since = *self.unused.entry(shard.clone()).or_insert_with(Instant::now);
+        KEPT.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero())
+    }
 }
 
 /// Runs the controller until shutdown; returns when no write is under way any more.
@@ -172,12 +186,20 @@ impl Shared {
 
     async fn bring_in_line(&self, shard: &Shard) -> Result<(), String> {
         let (step, left_out, namespace) = {
-            let known = self.lock();
+            let mut known = self.lock();
             let state = self.store.read();
             let namespace = state.namespaces.find("", &shard.namespace);
             let wanted = known.uses.wanted(&state, &shard.namespace, shard.environment);
             let wanted = namespace.filter(|_| wanted).map(|namespace| content(&state, namespace, shard));
             let step = plan(shard, wanted.as_ref(), known.held.get(shard), known.owner.as_ref());
+            if wanted.is_some() {
+                known.unused.remove(shard);
+            } else if matches!(step, Step::Write(Write::Delete(_)))
+                && let Some(rest) = known.stays(shard)
+            {
+                self.queue.add_after(shard.clone(), rest);
+                return Ok(());
+            }
             let left_out = wanted.map_or(0, |content| content.left_out);
             (step, left_out, namespace.map(|namespace| namespace.meta.uid.clone()))
         };
@@ -205,14 +227,24 @@ impl Shared {
                 let label = match &outcome {
                     Outcome::Done(_) => "done",
                     Outcome::Stale(_) => "stale",
+                    Outcome::Refused(_) => "refused",
                 };
                 self.writes.get_or_create(&[("result", label)]).inc();
+                if let Outcome::Refused(why) = outcome {
+                    let text = format!("ConfigMap {} with service variables of pods: {why}", name.name);
+                    tell("ServiceEnvironmentRefused", &text);
+                    return Err(why);
+                }
                 let mut known = self.lock();
                 match &outcome {
                     Outcome::Done(held) | Outcome::Stale(held) => match held {
                         Some(held) => known.held.insert(shard.clone(), held.clone()),
-                        None => known.held.remove(shard),
+                        None => {
+                            known.unused.remove(shard);
+                            known.held.remove(shard)
+                        }
                     },
+                    Outcome::Refused(_) => None,
                 };
                 if matches!(outcome, Outcome::Stale(_)) {
                     return Err("it has changed meanwhile".to_owned());

@@ -1,5 +1,7 @@
 //! What a ServiceCIDR lacks.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 use portolan_core::{IpAddress, ServiceCidr};
 
@@ -80,22 +82,28 @@ fn condition(object: &ServiceCidr, want: Ready) -> Option<Step> {
     (!is).then_some(Step::Condition(want))
 }
 
-/// Whether an address would be in no range if this one went.
+/// Whether an address would be in no range if this one went. Others that are to go count as gone: of two that have an
+/// address in common both would find it in the other one.
 fn is_needed<'a>(
     object: &ServiceCidr,
     all: &[&ServiceCidr],
     addresses: impl IntoIterator<Item = &'a IpAddress>,
 ) -> bool {
-    let others = || all.iter().filter(|other| other.meta.name != object.meta.name);
+    let others = || all.iter().filter(|other| other.meta.name != object.meta.name && !other.meta.deleting());
     let contained = |range| others().any(|other| other.cidrs.iter().any(|cidr| cidr.contains(range)));
     if object.cidrs.iter().all(contained) {
         return false;
     }
     let has = |object: &ServiceCidr, ip| object.cidrs.iter().any(|cidr| cidr.contains(&ip));
+    // The first address of a range is not given out, and of IPv4 neither is the last one.
+    let gives = |object: &ServiceCidr, ip: IpAddr| {
+        let mut cidrs = object.cidrs.iter().filter(|cidr| cidr.contains(&ip));
+        cidrs.any(|cidr| ip != cidr.network() && (ip.is_ipv6() || ip != cidr.broadcast()))
+    };
     let addresses = addresses.into_iter().filter(|address| address.managed());
     addresses
         .filter_map(IpAddress::address)
-        .any(|ip| has(object, ip) && !others().any(|other| has(other, ip)))
+        .any(|ip| has(object, ip) && !others().any(|other| gives(other, ip)))
 }
 
 #[cfg(test)]

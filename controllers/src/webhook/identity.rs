@@ -156,7 +156,15 @@ impl Identity {
             }
         }
         if self.keeper == Keeper::SomebodyElse {
-            return shown.map(|_| published);
+            shown?;
+            if !data.contains_key(keys::AUTHORITIES) {
+                return Err(format!(
+                    "it has no {}: the API server trusts the webhook only if somebody else puts its authority into the \
+                     webhook's configuration",
+                    keys::AUTHORITIES
+                ));
+            }
+            return Ok(published);
         }
         let now = Timestamp::now();
         let annotations = secret.as_ref().and_then(|secret| secret.metadata.annotations.as_ref());

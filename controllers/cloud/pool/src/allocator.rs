@@ -182,8 +182,13 @@ impl Allocator {
         let before = std::mem::replace(&mut self.catalog, Catalog::new(pools));
         self.counted.extend(self.catalog.names().cloned());
         for ip in self.ledger.addresses() {
-            let pool = self.catalog.turn(ip, ledger::Turn::Used);
-            if before.pool_of(ip).map(|entry| &entry.pool.meta.name) != pool.as_ref() {
+            self.catalog.turn(ip, ledger::Turn::Used);
+            // What its holders are told depends on these.
+            let says = |catalog: &Catalog| {
+                let pool = &catalog.pool_of(ip)?.pool;
+                Some((pool.meta.name.clone(), pool.spec.scope.clone()))
+            };
+            if says(&before) != says(&self.catalog) {
                 self.woken.extend(self.ledger.holders(ip).map(|(name, _)| name.clone()));
             }
         }
@@ -198,6 +203,8 @@ impl Allocator {
         };
         let selects = |entry: &catalog::Entry| entry.pool.spec.scope.namespace_selector.is_some();
         if before.as_ref() != labels && self.catalog.in_order().any(selects) {
+            let here = self.ledger.names().filter(|name| name.namespace == *namespace);
+            self.woken.extend(here.cloned());
             self.look_again();
         }
     }

@@ -84,6 +84,8 @@ fn only_what_changed_is_done() {
     for (service, memory, want) in [
         ("v4 a:81 held at=192.0.2.1", "knows stands", "ensure, asked"),
         ("v4 a:80 held at=192.0.2.1 label:a=b", "knows stands", "rest"),
+        ("v4 v6 a:80 held at=192.0.2.1", "knows stands v4 v6 a:80 held", "rest"),
+        ("v4 v6 a:80 held at=192.0.2.1 label:a=b", "knows stands v4 v6 a:80 held", "ensure, asked"),
         ("v4 a:80 held at=192.0.2.1", "knows stands-at-old-nodes", "Update"),
         ("v4 a:81 held at=192.0.2.1", "knows stands-at-old-nodes", "ensure, asked"),
         ("v4 a:80 held", "knows stands-nowhere-at-old-nodes", "ensure"),

@@ -32,6 +32,8 @@ pub(super) enum Outcome {
     Done(Option<Held>),
     /// The ConfigMap was not as it was seen.
     Stale(Option<Held>),
+    /// The API server does not take it, and says why: a quota is used up, or a policy is against it.
+    Refused(String),
 }
 
 impl Objects {
@@ -100,6 +102,9 @@ impl Objects {
                 let get = Request::get(object).header(header::ACCEPT, METADATA);
                 let found = absent(self.send(get, Vec::new()).await)?;
                 Ok(Outcome::Stale(found.and_then(|found| Held::read(&found["metadata"]))))
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+                Ok(Outcome::Refused(status.message))
             }
             Err(error) => Err(explain(&error)),
         }

@@ -61,6 +61,7 @@ impl Api {
                 self.0.lock().unwrap().1.insert(path, body);
                 (201, json!({}))
             }
+            Method::POST if !self.get("quota").is_null() => refused(403),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
                 if self.get(&path).is_null() { (201, self.put(&path, body)) } else { refused(409) }
@@ -175,9 +176,29 @@ async fn a_config_map_follows_its_services_and_goes_with_the_last_pod() {
     world.pod("chosen");
     tokio::time::sleep(LIST * 2).await;
     assert_eq!(world.api.writes(), 2);
+    // One that takes its place within minutes finds it.
     world.pod("none");
-    world.until("gone", |world| world.api.get(CHOSEN).is_null()).await;
+    tokio::time::sleep(KEPT * 9 / 10).await;
+    world.pod("chosen");
+    world.service("10.0.0.3");
+    world.until("changed", |world| world.host() == "10.0.0.3").await;
+    world.pod("none");
+    tokio::time::sleep(KEPT * 9 / 10).await;
     assert_eq!(world.api.writes(), 3);
+    tokio::time::sleep(KEPT / 5).await;
+    world.until("gone", |world| world.api.get(CHOSEN).is_null()).await;
+    assert_eq!(world.api.writes(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_refuses_is_told_and_tried_again() {
+    let api = Api::default();
+    api.put("quota", json!({}));
+    let world = World::populated(api);
+    world.until("told", |world| !world.api.get("event ServiceEnvironmentRefused").is_null()).await;
+    world.api.0.lock().unwrap().1.remove("quota");
+    tokio::time::sleep(LONGEST_PAUSE * 2).await;
+    world.until("made", |world| world.host() == "10.0.0.1").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,6 +230,7 @@ async fn a_start_takes_over_what_is_there() {
     let lab = CHOSEN.replace("shop", "lab");
     api.put(&lab, other);
     let world = World::populated(api.clone());
+    tokio::time::sleep(KEPT).await;
     world.until("the other one removed", |world| world.api.get(&lab).is_null()).await;
     tokio::time::sleep(LIST * 2).await;
     assert_eq!(api.get(CHOSEN), left, "not written again");

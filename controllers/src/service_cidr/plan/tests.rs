@@ -45,6 +45,7 @@ fn one_that_goes_waits_for_its_addresses_and_then_for_the_allocators() {
     let smaller = cidr("b", r#""10.0.0.0/28""#, &protected(), READY, false);
     let larger = cidr("c", r#""10.0.0.0/16", "fd00::/108""#, &protected(), READY, false);
     let same = cidr("d", r#""10.0.0.0/24""#, &protected(), READY, false);
+    let going = cidr("e", r#""10.0.0.0/16", "fd00::/108""#, &protected(), READY, true);
     let blocked = Some(Step::Condition(Ready::Terminating));
     for (name, others, addresses, want) in [
         ("no address", vec![], vec![], None),
@@ -53,6 +54,8 @@ fn one_that_goes_waits_for_its_addresses_and_then_for_the_allocators() {
         ("of another range", vec![], vec![ours("10.0.1.9")], None),
         ("of another manager", vec![], vec![address("10.0.0.9", "x")], None),
         ("in a smaller range too", vec![&smaller], vec![ours("10.0.0.9")], None),
+        ("the last one of the smaller range", vec![&smaller], vec![ours("10.0.0.15")], blocked.clone()),
+        ("in one that goes, too", vec![&going], vec![ours("10.0.0.9")], blocked.clone()),
         ("not in the smaller range", vec![&smaller], vec![ours("10.0.0.99")], blocked.clone()),
         ("in a larger one", vec![&larger], vec![ours("10.0.0.9"), ours("fd00::9")], None),
         ("in the same one", vec![&same], vec![ours("10.0.0.9")], None),

@@ -61,7 +61,7 @@ pub(super) struct Effect {
     pub(super) turned: Vec<(IpAddr, Turn)>,
     /// Addresses on which there is more room than before.
     pub(super) roomier: Vec<IpAddr>,
-    /// Services that have an address in common with one whose ports or key are others now.
+    /// Services that have an address in common of which one has other ports, or another key or selector, now; with that one.
     pub(super) concerned: Vec<ObjectName>,
 }
 
@@ -134,8 +134,8 @@ impl Ledger {
         if reshared {
             for ip in had.intersection(&has) {
                 effect.roomier.push(*ip);
-                let others = self.holders.get(ip).into_iter().flatten();
-                effect.concerned.extend(others.filter(|other| *other != name).cloned());
+                let holders = self.holders.get(ip).filter(|holders| holders.len() > 1);
+                effect.concerned.extend(holders.into_iter().flatten().cloned());
             }
         }
         if let Some(key) = before.and_then(|holding| holding.share.key) {

@@ -214,13 +214,43 @@ fn services_share_by_key_ports_and_endpoints() {
 }
 
 #[test]
+fn who_is_to_be_told_something_else_is_woken_when_pools_and_namespaces_change() {
+    let mut pools = with(&["a 192.0.2.1"]);
+    pools.ask("n/a");
+    pools.set_pools(vec![pool("a 192.0.2.1")]);
+    assert_eq!(pools.woken(), "");
+    pools.set_pools(vec![pool("a 192.0.2.1 in=m")]);
+    assert_eq!(pools.woken(), "n/a", "its pool does not admit it any more");
+    let mut selecting = LoadBalancerPool::clone(&pool("a 192.0.2.1"));
+    selecting.spec.scope.namespace_selector = Some(portolan_core::LabelSelector::default());
+    pools.set_pools(vec![Arc::new(selecting)]);
+    pools.woken();
+    pools.set_namespace(&"m".into(), Some(&[("team".into(), "x".into())].into_iter().collect()));
+    assert_eq!(pools.woken(), "");
+    pools.set_namespace(&"n".into(), Some(&[("team".into(), "x".into())].into_iter().collect()));
+    assert_eq!(pools.woken(), "n/a");
+}
+
+#[test]
+fn whoever_changes_so_that_it_cannot_share_any_more_is_woken_too() {
+    let mut pools = with(&["a 192.0.2.0/31"]);
+    let young = "n/b key:k port:81 made:2 local shows:192.0.2.0";
+    pools.ask("n/a key:k port:80 made:1 local select:x shows:192.0.2.0");
+    pools.ask(&format!("{young} select:x"));
+    pools.woken();
+    pools.see(&service(&format!("{young} select:y")));
+    assert_eq!(pools.woken(), "n/a n/b");
+    assert_eq!(pools.ask(&format!("{young} select:y")), "192.0.2.1");
+}
+
+#[test]
 fn of_two_that_can_no_longer_share_the_younger_goes() {
     let mut pools = with(&["a 192.0.2.0/30"]);
     let young = "n/b key:k port:81 made:2 shows:192.0.2.0";
     assert_eq!(pools.ask("n/a key:k port:80 made:1 shows:192.0.2.0"), "192.0.2.0");
     assert_eq!(pools.ask(young), "192.0.2.0");
     assert_eq!(pools.ask("n/a port:80 made:1 shows:192.0.2.0"), "192.0.2.0");
-    assert_eq!(pools.woken(), "n/b");
+    assert_eq!(pools.woken(), "n/a n/b");
     assert_eq!(pools.ask(young), "192.0.2.1");
     assert_eq!(pools.woken(), "");
     let refused = pools.ensure(&service("n/b pool:z port:81 made:2 shows:192.0.2.0"), at(0)).unwrap_err();
