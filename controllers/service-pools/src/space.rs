@@ -128,26 +128,34 @@ impl Space {
         let range = self.values.range();
         let mut book = self.book.clone();
         book.strays.retain(|(_, lease)| now < lease.until + terms.skew);
-        // A block in which nothing is left is not prolonged: whoever needs it when something is may have it then.
-        let (leases, full): (_, Vec<_>) = {
+        let wanted = self.wanted();
+        // A block in which nothing is left is not prolonged: whoever needs it when something is may have it then. Neither is
+        // one that is not needed any more, since values of others have become free.
+        let (leases, ending): (_, Vec<_>) = {
             let size = book.leases.size;
+            let mut at_hand = 0;
             let split =
                 book.leases.blocks.clone().into_iter().partition::<BTreeMap<_, _>, _>(|(block, lease)| {
-                    lease.holder != holder || self.values.free_in(book.leases.window(*block), 1) > 0
+                    if lease.holder != holder {
+                        return true;
+                    }
+                    let free = self.values.free_in(book.leases.window(*block), wanted);
+                    let needed = free > 0 && at_hand < wanted;
+                    at_hand += if now < lease.until { free } else { 0 };
+                    needed
                 });
             (Leases { size, blocks: split.0 }, split.1.into_iter().collect())
         };
         let renewed = leases.renewed(holder, now, terms, None, (range.count(), seed, 0));
         let mut due = renewed.is_some();
         let mut next = renewed.unwrap_or(leases);
-        let kept: Vec<_> = full.into_iter().filter(|(_, lease)| now < lease.until + terms.skew).collect();
+        let kept: Vec<_> = ending.into_iter().filter(|(_, lease)| now < lease.until + terms.skew).collect();
         let worth = |window: ops::Range<u64>| {
             let block = window.start / book.leases.size;
-            kept.iter().all(|(full, _)| *full != block)
+            kept.iter().all(|(ending, _)| *ending != block)
                 && self.values.free_in(window.clone(), 1) > 0
                 && !book.astray(&range.spans_of(&window))
         };
-        let wanted = self.wanted();
         for _ in 0..BLOCKS {
             if self.at_hand(&next, holder, now, terms, wanted) >= wanted {
                 break;

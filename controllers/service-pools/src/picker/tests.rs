@@ -198,6 +198,33 @@ fn what_a_pool_was_before_stays_leased() {
 }
 
 #[test]
+fn blocks_that_a_burst_needed_are_others_after_it() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/24"], "")]);
+    let key = key(PoolKind::Addresses, "a");
+    let services: Vec<_> = (0..200)
+        .map(|number| {
+            let name = format!("s{number}");
+            lease(&mut picker, NOW);
+            let choice = values(&ask(&mut picker, &name, &json!({}), NOW)).concat();
+            let service = stored(&name, &json!({"clusterIP": choice, "clusterIPs": [choice]}));
+            let name = ObjectName::new("shop", &*name);
+            picker.see(&name, None, Some(&service), NOW);
+            (name, service)
+        })
+        .collect();
+    for (name, service) in &services {
+        picker.see(name, Some(service), None, NOW);
+    }
+    let blocks = |picker: &Picker| picker.leases(&key).iter().map(|lease| lease.values.len()).sum::<usize>();
+    assert!(blocks(&picker) > 200 / 8, "{}", blocks(&picker));
+    for second in (0..600).step_by(10) {
+        picker.expire(NOW + s(second));
+        lease(&mut picker, NOW + s(second));
+    }
+    assert_eq!(blocks(&picker), 8, "of eight values each: a quarter of what is free");
+}
+
+#[test]
 fn a_lease_is_given_back_when_nothing_is_in_flight() {
     let picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/28"], "")]);
     let key = key(PoolKind::Addresses, "a");
