@@ -269,7 +269,7 @@ pub(crate) fn webhook_down(cluster: &Cluster) -> Result<()> {
     answering(cluster)
 }
 
-/// When nobody opts in any more the ConfigMaps go, and with the feature all that it has made.
+/// A ConfigMap that nothing is in goes, and with the feature all that it has made.
 pub(crate) fn tidied(cluster: &Cluster) -> Result<()> {
     let maps = || {
         cluster.kubectl(&[
@@ -288,6 +288,15 @@ pub(crate) fn tidied(cluster: &Cluster) -> Result<()> {
     wait_until(Duration::from_secs(30), || {
         let left = maps()?;
         ensure!(left.contains("configmap/portolan-environment-chosen-0"), "there are: {left}");
+        Ok(())
+    })?;
+    cluster.kubectl(&["annotate", "namespace", "vars", "portolan.dev/import-services-"])?;
+    cluster.kubectl(&["annotate", "service", "-n", "vars", "db", "portolan.dev/service-environment-"])?;
+    wait_until(Duration::from_secs(30), || {
+        let name = "portolan-environment-chosen-0";
+        let left =
+            cluster.kubectl(&["get", "configmap", "-n", "vars", name, "--ignore-not-found", "-o", "name"])?;
+        ensure!(left.is_empty(), "left: {left}");
         Ok(())
     })?;
     cluster.run("chart", &["--set", "environment.enabled=false"])?;
