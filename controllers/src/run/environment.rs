@@ -74,6 +74,17 @@ struct Known {
 }
 
 impl Known {
+    /// Takes in what is there.
+    fn found(&mut self, shard: &Shard, held: Option<Held>) {
+        match held {
+            Some(held) => drop(self.held.insert(shard.clone(), held)),
+            None => {
+                self.unused.remove(shard);
+                self.held.remove(shard);
+            }
+        }
+    }
+
     /// How long a ConfigMap that nobody wants is still to stay.
     fn stays(&mut self, shard: &Shard) -> Option<Duration> {
         let since = *self.unused.entry(shard.clone()).or_insert_with(Instant::now);
@@ -224,30 +235,23 @@ impl Shared {
             Step::Write(_) if !self.leadership.may_write() => return Err("another process leads".to_owned()),
             Step::Write(write) => {
                 let outcome = self.objects.write(&name, &write).await?;
-                let label = match &outcome {
-                    Outcome::Done(_) => "done",
-                    Outcome::Stale(_) => "stale",
-                    Outcome::Refused(_) => "refused",
-                };
-                self.writes.get_or_create(&[("result", label)]).inc();
-                if let Outcome::Refused(why) = outcome {
-                    let text = format!("ConfigMap {} with service variables of pods: {why}", name.name);
-                    tell("ServiceEnvironmentRefused", &text);
-                    return Err(why);
-                }
-                let mut known = self.lock();
-                match &outcome {
-                    Outcome::Done(held) | Outcome::Stale(held) => match held {
-                        Some(held) => known.held.insert(shard.clone(), held.clone()),
-                        None => {
-                            known.unused.remove(shard);
-                            known.held.remove(shard)
-                        }
-                    },
-                    Outcome::Refused(_) => None,
-                };
-                if matches!(outcome, Outcome::Stale(_)) {
-                    return Err("it has changed meanwhile".to_owned());
+                let count = |result| self.writes.get_or_create(&[("result", result)]).inc();
+                match outcome {
+                    Outcome::Done(held) => {
+                        count("done");
+                        self.lock().found(shard, held);
+                    }
+                    Outcome::Stale(held) => {
+                        count("stale");
+                        self.lock().found(shard, held);
+                        return Err("it has changed meanwhile".to_owned());
+                    }
+                    Outcome::Refused(why) => {
+                        count("refused");
+                        let text = format!("ConfigMap {} with service variables of pods: {why}", name.name);
+                        tell("ServiceEnvironmentRefused", &text);
+                        return Err(why);
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portolan_core::{IpFamily, Labels, LoadBalancerPool, ObjectName, Service};
+use portolan_core::{IpFamily, Labels, LoadBalancerPool, ObjectName, PoolScope, Service};
 
 use crate::request::{Request, Share, wants_address};
 use catalog::Catalog;
@@ -183,12 +183,7 @@ impl Allocator {
         self.counted.extend(self.catalog.names().cloned());
         for ip in self.ledger.addresses() {
             self.catalog.turn(ip, ledger::Turn::Used);
-            // What its holders are told depends on these.
-            let says = |catalog: &Catalog| {
-                let pool = &catalog.pool_of(ip)?.pool;
-                Some((pool.meta.name.clone(), pool.spec.scope.clone()))
-            };
-            if says(&before) != says(&self.catalog) {
+            if says(&before, ip) != says(&self.catalog, ip) {
                 self.woken.extend(self.ledger.holders(ip).map(|(name, _)| name.clone()));
             }
         }
@@ -313,6 +308,12 @@ impl Allocator {
         self.woken.extend(effect.concerned);
         effect.roomier
     }
+}
+
+/// What the holders of an address are told of its pool depends on these.
+fn says(catalog: &Catalog, ip: IpAddr) -> Option<(&Arc<str>, &PoolScope)> {
+    let pool = &catalog.pool_of(ip)?.pool;
+    Some((&pool.meta.name, &pool.spec.scope))
 }
 
 impl Entry {
