@@ -171,6 +171,24 @@ impl<R: Range, O: Clone + Eq> Allocator<R, O> {
         self.first_free(start..end, except).or_else(|| self.first_free(window.start..start, except))
     }
 
+    /// The last free value with an index in `window` that is none of `except`.
+    ///
+    /// Who draws a place and takes the first free value from there on, as upstream and [`pick`](Allocator::pick) do, comes to
+    /// a value the more often the longer the run of taken ones in front of it. Of what is chosen from the end on, only
+    /// the last one has such a run: two choosers that cannot see each other at once meet as seldom as can be.
+    pub fn last_in(&self, window: ops::Range<u64>, except: &[R::Item]) -> Option<R::Item> {
+        let mut before = window.end.min(self.range.count());
+        loop {
+            let index =
+                self.taken.gap_before(before.checked_sub(1)?).filter(|index| *index >= window.start)?;
+            let item = self.range.item(index);
+            if !except.contains(&item) {
+                return Some(item);
+            }
+            before = index;
+        }
+    }
+
     fn first_free(&self, window: ops::Range<u64>, except: &[R::Item]) -> Option<R::Item> {
         let mut index = self.taken.gap(window.start);
         while index < window.end {

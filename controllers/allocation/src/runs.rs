@@ -19,6 +19,11 @@ impl Runs {
         self.run(index).map_or(index, |(_, end)| end)
     }
 
+    /// The last index up to `index` that is not in the set.
+    pub(crate) fn gap_before(&self, index: u64) -> Option<u64> {
+        self.run(index).map_or(Some(index), |(first, _)| first.checked_sub(1))
+    }
+
     /// The first run that begins at `index` or later begins here.
     pub(crate) fn next_run(&self, index: u64) -> Option<u64> {
         self.0.range(index..).next().map(|(first, _)| *first)

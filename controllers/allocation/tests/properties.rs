@@ -16,7 +16,7 @@ enum Step {
     Release { port: u16, owner: u8 },
     Wait(u64),
     Draw { owner: u8, seed: u64, except: Vec<u16> },
-    DrawIn { first: u64, width: u64, seed: u64 },
+    DrawIn { first: u64, width: u64, seed: u64, except: Vec<u16> },
 }
 
 fn step(last: u16) -> impl Strategy<Value = Step> {
@@ -30,13 +30,10 @@ fn step(last: u16) -> impl Strategy<Value = Step> {
         (port.clone(), 0..4_u8).prop_map(|(port, owner)| Step::Hold { port, owner }),
         (port.clone(), 0..4_u8).prop_map(|(port, owner)| Step::Release { port, owner }),
         (0..4_u64).prop_map(Step::Wait),
-        (0..4_u8, any::<u64>(), prop::collection::vec(port, 0..3))
+        (0..4_u8, any::<u64>(), prop::collection::vec(port.clone(), 0..3))
             .prop_map(|(owner, seed, except)| { Step::Draw { owner, seed, except } }),
-        (0..u64::from(last) + 2, 0..40_u64, any::<u64>()).prop_map(|(first, width, seed)| Step::DrawIn {
-            first,
-            width,
-            seed
-        }),
+        (0..u64::from(last) + 2, 0..40_u64, any::<u64>(), prop::collection::vec(port, 0..3))
+            .prop_map(|(first, width, seed, except)| Step::DrawIn { first, width, seed, except }),
     ]
 }
 
@@ -130,14 +127,17 @@ fn agrees<R: Range<Item: Ord> + Copy>(
                     plain.insert(port, (owner, None));
                 }
             }
-            Step::DrawIn { first, width, seed } => {
+            Step::DrawIn { first, width, seed, except } => {
                 let window = first..first + width;
-                let want = draw(&range, &plain, window.clone(), &[], seed);
-                prop_assert_eq!(held.pick_in(window.clone(), &[], seed), want);
+                let except: Vec<_> = except.into_iter().map(&value).collect();
+                let want = draw(&range, &plain, window.clone(), &except, seed);
+                prop_assert_eq!(held.pick_in(window.clone(), &except, seed), want);
                 let free = window
                     .clone()
                     .filter(|index| *index < range.count() && !plain.contains_key(&range.item(*index)));
-                prop_assert_eq!(held.free_in(window, u64::MAX), free.count() as u64);
+                prop_assert_eq!(held.free_in(window.clone(), u64::MAX), free.clone().count() as u64);
+                let last = free.rev().map(|index| range.item(index)).find(|item| !except.contains(item));
+                prop_assert_eq!(held.last_in(window, &except), last);
             }
         }
         let got: Vec<_> = held.iter().map(|(port, owner)| (port, *owner)).collect();
