@@ -43,6 +43,15 @@ async fn program(args: Args) -> Result<(), Failure> {
     let node_ports = args.node_ports(&controllers)?;
     let settle = args.compares();
     let log = args.common.start_logging()?;
+    // As early as can be: what comes before all is there waits for it.
+    let listener = match args.webhook.webhook_bind_address {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .map_err(|error| Failure::usage(format!("--webhook-bind-address {address}: {error}")))?,
+        ),
+        None => None,
+    };
     let client = args.common.client().await?;
     let shutdown = shutdown_signal()?;
     let admin = Admin::new();
@@ -148,20 +157,14 @@ async fn program(args: Args) -> Result<(), Failure> {
         })
     });
     let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(shutdown.clone())));
-    let webhook = match args.webhook.webhook_bind_address {
-        Some(address) => {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|error| Failure::usage(format!("--webhook-bind-address {address}: {error}")))?;
-            let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
-            let mut webhooks = Webhooks::new(&admin).with_pods(&excluded);
-            if let Some(pools) = pools {
-                webhooks = webhooks.with_service_pools(pools);
-            }
-            Some(tokio::spawn(answer(listener, identity, webhooks, admin.clone(), shutdown.clone())))
+    let webhook = listener.map(|listener| {
+        let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
+        let mut webhooks = Webhooks::new(&admin).with_pods(&excluded);
+        if let Some(pools) = pools {
+            webhooks = webhooks.with_service_pools(pools);
         }
-        None => None,
-    };
+        tokio::spawn(answer(listener, identity, webhooks, admin.clone(), shutdown.clone()))
+    });
     let keeper = keeps_environment.then(|| {
         let owner = args.webhook.webhook_configurations.first().cloned().unwrap_or_default();
         let context = EnvironmentContext {

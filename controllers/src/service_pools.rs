@@ -19,6 +19,7 @@ use portolan_core::Kind;
 use portolan_runtime::{Admin, Leadership, Store};
 use portolan_service_pools::{Bounds, Choice, Picker, Request};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -29,6 +30,7 @@ mod status;
 
 use metrics::Metrics;
 
+use crate::webhook::START;
 use crate::webhook::admission::{Operation, Review, Verdict};
 
 /// Kinds that the store must be fed with.
@@ -75,6 +77,9 @@ struct Shared {
     /// Nothing is chosen any more: the leases are given back.
     closed: AtomicBool,
     seed: AtomicU64,
+    started: Instant,
+    /// All that is there has been seen, and the first leases have been asked for.
+    begun: CancellationToken,
 }
 
 impl Pools {
@@ -84,6 +89,11 @@ impl Pools {
         let bounds = Bounds { families: Vec::new(), addresses: Vec::new(), ports: node_ports };
         let picker = Mutex::new(Picker::new(identity, TERMS, bounds));
         let metrics = Metrics::new(&admin);
+        let begun = CancellationToken::new();
+        admin.check_ready("pools", {
+            let begun = begun.clone();
+            move || begun.is_cancelled().then_some(()).ok_or_else(|| "no leases yet".to_owned())
+        });
         Self(Arc::new(Shared {
             client,
             store,
@@ -96,7 +106,14 @@ impl Pools {
             closed: AtomicBool::new(false),
             // So that replicas do not run for the same blocks.
             seed: AtomicU64::new(RandomState::new().build_hasher().finish()),
+            started: Instant::now(),
+            begun,
         }))
+    }
+
+    /// Waits until there are values to choose from, for [`START`] after the start at most.
+    pub async fn begun(&self) {
+        let _ = timeout_at(self.0.started + START, self.0.begun.cancelled()).await;
     }
 
     /// The answer to a review of a Service.

@@ -16,6 +16,7 @@ mod trust;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use admission::{Review, Verdict};
 use futures::future::BoxFuture;
@@ -26,6 +27,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 pub use server::serve;
+
+/// For so long after its start a replica lets requests wait for what it needs to answer them (its certificate, the first lists),
+/// instead of leaving them to the API server, which gives up after the same time (`timeoutSeconds`). Later it does not:
+/// where something is missing for good, no request is to be slower for it.
+pub(crate) const START: Duration = Duration::from_secs(2);
 
 type Handler = Arc<dyn Fn(Review) -> BoxFuture<'static, Verdict> + Send + Sync>;
 

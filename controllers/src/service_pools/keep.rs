@@ -49,6 +49,7 @@ impl Shared {
                     failed = true;
                 }
             }
+            self.begun.cancel();
             if failed {
                 sleep(backoff.next_pause()).await;
                 continue;

@@ -57,6 +57,23 @@ fn review(namespace: &str, operation: &str, spec: &Value, dry_run: bool) -> Revi
     .unwrap()
 }
 
+/// What asks during the start waits for values, but not for ever, and nothing waits later.
+#[tokio::test(start_paused = true)]
+async fn only_a_start_is_waited_for() {
+    let waited = async |pools: &Pools| {
+        let began = Instant::now();
+        pools.begun().await;
+        began.elapsed()
+    };
+    let ready = pools();
+    ready.0.begun.cancel();
+    assert_eq!(waited(&ready).await, Duration::ZERO);
+    let never = pools();
+    tokio::time::advance(START / 4).await;
+    assert!(waited(&never).await >= START * 3 / 4);
+    assert_eq!(waited(&never).await, Duration::ZERO);
+}
+
 #[tokio::test]
 async fn a_review_is_answered_with_what_the_pool_has() {
     let pools = pools();

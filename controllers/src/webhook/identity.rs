@@ -3,8 +3,8 @@
 //! Whoever finds no usable Secret makes one; of several replicas the API server lets one, and the others take what
 //! that one made. The leader alone rotates it, and tells the API server whom to trust.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -16,6 +16,7 @@ use portolan_runtime::{Admin, Leadership, explain};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -25,15 +26,21 @@ use super::trust::publish;
 
 /// The certificate that new connections get to see.
 #[derive(Debug, Default)]
-pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct Served(watch::Sender<Option<Arc<CertifiedKey>>>);
 
 impl Served {
     fn set(&self, key: Arc<CertifiedKey>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        self.0.send_replace(Some(key));
     }
 
     fn get(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
+    }
+
+    /// Waits until there is one.
+    pub(super) async fn there(&self) {
+        // The sender is here as long as this is: it cannot end.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 }
 

@@ -10,12 +10,13 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Webhooks;
 use super::identity::Served;
+use super::{START, Webhooks};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -37,7 +38,8 @@ pub async fn serve(
     served: Arc<Served>,
     shutdown: CancellationToken,
 ) -> Result<(), rustls::Error> {
-    let acceptor = TlsAcceptor::from(Arc::new(config(served)?));
+    let started = Instant::now();
+    let acceptor = TlsAcceptor::from(Arc::new(config(served.clone())?));
     let service = TowerToHyperService::new(webhooks.routes());
     let mut http = Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -56,15 +58,17 @@ pub async fn serve(
             Ok((stream, _)) => stream,
             Err(error) => {
                 debug!(%error, "webhook: connection not accepted");
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
                 continue;
             }
         };
         let (acceptor, http, service, watcher) =
             (acceptor.clone(), http.clone(), service.clone(), drain.watcher());
+        let served = served.clone();
         tokio::spawn(async move {
             let _place = place;
-            let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            let _ = timeout_at(started + START, served.there()).await;
+            let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return debug!(%error, "webhook: no TLS"),
                 Err(_) => return debug!("webhook: the TLS handshake takes too long"),
@@ -75,7 +79,7 @@ pub async fn serve(
             }
         });
     }
-    let _ = tokio::time::timeout(DRAIN, drain.shutdown()).await;
+    let _ = timeout(DRAIN, drain.shutdown()).await;
     Ok(())
 }
 

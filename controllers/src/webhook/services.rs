@@ -7,6 +7,12 @@ impl Webhooks {
     /// Answers for Services by `/mutate-services`.
     #[must_use]
     pub fn with_service_pools(self, pools: Pools) -> Self {
-        self.on("/mutate-services", move |review| std::future::ready(pools.answer(&review)))
+        self.on("/mutate-services", move |review| {
+            let pools = pools.clone();
+            async move {
+                pools.begun().await;
+                pools.answer(&review)
+            }
+        })
     }
 }

@@ -178,6 +178,29 @@ async fn until_answered(api: &Api, address: SocketAddr) {
     tokio::time::timeout(Duration::from_secs(20), answered).await.expect("answers by and by");
 }
 
+/// Who connects when a replica has just started waits for its certificate.
+#[tokio::test]
+async fn a_start_is_waited_for() {
+    let (api, shutdown) = (world(), CancellationToken::new());
+    let address = start(&api, Times::default(), true, &shutdown).await;
+    until_answered(&api, address).await;
+    let (kept, _) = identity(&api, Times::default(), false).run(&Admin::new(), shutdown.clone());
+    kept.there().await;
+
+    let late = Arc::new(Served::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let webhooks = Webhooks::new(&Admin::new()).on("/x", |_| async { Verdict::default() });
+    tokio::spawn(serve(listener, webhooks, late.clone(), shutdown.clone()));
+    let set = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        late.set(kept.get().unwrap());
+    };
+    let (answer, ()) = tokio::join!(ask(&api, address), set);
+    assert_eq!(answer, Ok(()));
+    shutdown.cancel();
+}
+
 /// Always too old: one rotation follows the other.
 fn restless() -> Times {
     Times {
