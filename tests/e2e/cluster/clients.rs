@@ -7,13 +7,13 @@ use portolan_e2e::{Background, Cluster};
 
 use crate::workload::address;
 
-/// Clients that go on until they have run for their time.
+/// Clients that go on for a period, as the flags of the test server say it.
 pub(crate) struct Clients(Vec<Background>);
 
 impl Clients {
     /// Traffic of every kind, from a pod on each node: an established connection, an established flow, and new connections by
     /// address.
-    pub(crate) fn start(cluster: &Cluster, duration: &str) -> Result<Self> {
+    pub(crate) fn start(cluster: &Cluster, period: &[&str]) -> Result<Self> {
         let target = address(cluster, "my-svc")?;
         let (page, echo) = (format!("http://{target}:80/"), format!("{target}:81"));
         let datagram = format!("{target}:82");
@@ -24,7 +24,7 @@ impl Clients {
                 (&["flow", "tcp", &echo], "20ms"),
                 (&["flow", "udp", &datagram], "50ms"),
             ] {
-                let arguments = [command, &["--duration", duration, "--interval", interval]].concat();
+                let arguments = [command, period, &["--interval", interval]].concat();
                 clients.push(cluster.start_client(pod, &arguments)?);
             }
         }
@@ -32,14 +32,19 @@ impl Clients {
     }
 
     /// As `start`, and new connections by name.
-    pub(crate) fn start_with_names(cluster: &Cluster, duration: &str) -> Result<Self> {
-        let mut clients = Self::start(cluster, duration)?;
+    pub(crate) fn start_with_names(cluster: &Cluster, period: &[&str]) -> Result<Self> {
+        let mut clients = Self::start(cluster, period)?;
         for pod in ["client-1", "client-2"] {
             let page = "http://my-svc.e2e.svc.cluster.local:80/";
-            let arguments = ["load", page, "--duration", duration, "--interval", "20ms"];
+            let arguments = [&["load", page], period, &["--interval", "20ms"]].concat();
             clients.0.push(cluster.start_client(pod, &arguments)?);
         }
         Ok(clients)
+    }
+
+    /// Whether none has ended yet.
+    fn all_run(&mut self) -> Result<bool> {
+        Ok(self.0.iter_mut().map(Background::runs).collect::<Result<Vec<_>>>()?.into_iter().all(|runs| runs))
     }
 
     /// Waits for their end; the number of answers. Fails if one is missing.
@@ -52,8 +57,10 @@ impl Clients {
     }
 }
 
-/// Longer than a rollout of all three parts takes.
-const TRAFFIC: Duration = Duration::from_secs(50);
+/// Longer than a rollout of all three parts may take.
+const LONGEST: &str = "120s";
+/// So long the traffic goes on after a change: what it has left behind shows then.
+const AFTER: Duration = Duration::from_secs(5);
 
 /// A change while new connections by name, and all other traffic, go on; none may be missing.
 pub(crate) fn under_traffic(
@@ -61,12 +68,14 @@ pub(crate) fn under_traffic(
     what: &str,
     change: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let clients = Clients::start_with_names(cluster, &format!("{}s", TRAFFIC.as_secs()))?;
+    let mut clients = Clients::start_with_names(cluster, &["--duration", LONGEST, "--until-input-ends"])?;
     let began = Instant::now();
     change().with_context(|| what.to_owned())?;
     let took = began.elapsed();
-    ensure!(took < TRAFFIC, "{what} took longer than the traffic: {} s", took.as_secs());
+    std::thread::sleep(AFTER);
+    let all_run = clients.all_run()?;
     let answered = clients.all_answered().with_context(|| what.to_owned())?;
+    ensure!(all_run, "{what} took longer than the traffic: {} s", took.as_secs());
     println!("    {what} in {:.1} s: {answered} answers, none missing", took.as_secs_f64());
     Ok(())
 }

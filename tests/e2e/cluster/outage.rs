@@ -11,7 +11,7 @@ use crate::workload::{address, published, scale, settle, web_pods};
 /// Each program killed (-9) and started again while traffic runs.
 pub(crate) fn restarts(cluster: &Cluster) -> Result<()> {
     for name in ["controllers", "dns", "proxy-1", "proxy-2"] {
-        let clients = Clients::start(cluster, "8s")?;
+        let clients = Clients::start(cluster, &["--duration", "8s"])?;
         std::thread::sleep(Duration::from_secs(2));
         cluster.kill(name, "KILL")?;
         std::thread::sleep(Duration::from_secs(1));

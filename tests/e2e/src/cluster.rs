@@ -156,8 +156,9 @@ impl Cluster {
     pub fn start_client(&self, pod: &str, arguments: &[&str]) -> Result<Background> {
         let child = self
             .script("kubectl")
-            .args(["exec", "-n", "e2e", pod, "--", "portolan-test-server"])
+            .args(["exec", "-i", "-n", "e2e", pod, "--", "portolan-test-server"])
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -217,7 +218,12 @@ pub struct Background {
 }
 
 impl Background {
-    /// Waits for its end.
+    /// Whether it has not ended by itself.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Ends its input, which may be what it goes on for, and waits for its end.
     pub fn finish(self) -> Result<Report> {
         report(&self.child.wait_with_output()?, &self.what)
     }

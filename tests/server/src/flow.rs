@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::datagram;
+use crate::period::Period;
 use crate::tally::Tally;
 use crate::target::Options;
 
@@ -18,9 +19,8 @@ pub(crate) struct Args {
     protocol: Protocol,
     /// `HOST:PORT`.
     target: String,
-    /// How long.
-    #[arg(long, default_value = "10s", value_parser = crate::span::parse)]
-    duration: Duration,
+    #[command(flatten)]
+    period: Period,
     /// Pause between messages.
     #[arg(long, default_value = "100ms", value_parser = crate::span::parse)]
     interval: Duration,
@@ -37,7 +37,7 @@ enum Protocol {
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let target = args.options.resolve(&args.target).await?;
     let mut tally = Tally::new();
-    let end = Instant::now() + args.duration;
+    let end = args.period.begin();
     match args.protocol {
         Protocol::Tcp => {
             let stream = args.options.connect(target).await.context("connect")?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
                         break;
                     }
                 }
-                if Instant::now() >= end {
+                if end.reached() {
                     break;
                 }
                 tokio::time::sleep(args.interval).await;
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
                     Ok(answer) => tally.success(&answer, start.elapsed()),
                     Err(error) => tally.failure(&error),
                 }
-                if Instant::now() >= end {
+                if end.reached() {
                     break;
                 }
                 tokio::time::sleep(args.interval).await;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::sync::Mutex;
 
 use crate::get::{Url, request};
+use crate::period::{End, Period};
 use crate::tally::Tally;
 use crate::target::Options;
 
@@ -14,9 +15,8 @@ use crate::target::Options;
 pub(crate) struct Args {
     /// `[http://]HOST[:PORT][/PATH]` of a server's HTTP port.
     url: String,
-    /// How long.
-    #[arg(long, default_value = "10s", value_parser = crate::span::parse)]
-    duration: Duration,
+    #[command(flatten)]
+    period: Period,
     /// Pause between the connections of one worker.
     #[arg(long, default_value = "10ms", value_parser = crate::span::parse)]
     interval: Duration,
@@ -29,9 +29,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let tally = Arc::new(Mutex::new(Tally::new()));
-    let end = Instant::now() + args.duration;
+    let end = args.period.begin();
     let workers: Vec<_> = (0..args.concurrency.max(1))
-        .map(|_| tokio::spawn(worker(args.clone(), end, tally.clone())))
+        .map(|_| tokio::spawn(worker(args.clone(), end.clone(), tally.clone())))
         .collect();
     for worker in workers {
         worker.await?;
@@ -39,9 +39,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     Arc::into_inner(tally).context("a worker is left")?.into_inner().finish().print()
 }
 
-async fn worker(args: Args, end: Instant, tally: Arc<Mutex<Tally>>) {
+async fn worker(args: Args, end: End, tally: Arc<Mutex<Tally>>) {
     let url = Url::parse(&args.url);
-    while Instant::now() < end {
+    while !end.reached() {
         let start = Instant::now();
         let answer = request(&url, &args.options, &mut None, true).await;
         let mut tally = tally.lock().await;

@@ -9,6 +9,7 @@ mod flow;
 mod get;
 mod http;
 mod load;
+mod period;
 mod serve;
 mod span;
 mod tally;
