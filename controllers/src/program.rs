@@ -83,16 +83,14 @@ async fn program(args: Args) -> Result<(), Failure> {
         watches.open::<Endpoints>(Selection::default());
         kinds.extend(KINDS);
     }
-    if audits || keeps_ranges {
-        watches.open::<IpAddress>(Selection::default());
-        kinds.extend(if audits { &allocation::KINDS[..] } else { &service_cidr::KINDS });
-    }
     if provider == Some(Provider::Pool) {
         watches.open::<LoadBalancerPool>(Selection::default());
         kinds.extend(portolan_pool::KINDS);
     }
     if audits || keeps_ranges || has_pools {
+        watches.open::<IpAddress>(Selection::default());
         watches.open::<ServiceCidr>(Selection::default());
+        kinds.extend(if audits { &allocation::KINDS[..] } else { &service_cidr::KINDS });
     }
     if has_pools {
         watches.open::<ServiceIpPool>(Selection::default());

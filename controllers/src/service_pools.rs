@@ -5,7 +5,7 @@
 //! chooses, from blocks that it holds by leases in the pools' statuses: [`Pools::keep`] follows the watches and writes the
 //! leases.
 //!
-//! RBAC: list and watch services, namespaces, servicecidrs, serviceippools and nodeportpools; patch
+//! RBAC: list and watch services, ipaddresses, namespaces, servicecidrs, serviceippools and nodeportpools; patch
 //! `serviceippools/status` and `nodeportpools/status`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -34,8 +34,14 @@ use crate::webhook::START;
 use crate::webhook::admission::{Operation, Review, Verdict};
 
 /// Kinds that the store must be fed with.
-pub const KINDS: [Kind; 5] =
-    [Kind::Service, Kind::Namespace, Kind::ServiceCidr, Kind::ServiceIpPool, Kind::NodePortPool];
+pub const KINDS: [Kind; 6] = [
+    Kind::Service,
+    Kind::IpAddress,
+    Kind::Namespace,
+    Kind::ServiceCidr,
+    Kind::ServiceIpPool,
+    Kind::NodePortPool,
+];
 
 /// The API server takes 60 s for a request at most, and the webhook is asked at its beginning; the rest is for watches
 /// that lag behind. Clocks of nodes that are kept by NTP differ by less than a second.
@@ -111,23 +117,20 @@ impl Pools {
         }))
     }
 
-    /// Waits until there are values to choose from, for [`START`] after the start at most.
-    pub async fn begun(&self) {
-        let _ = timeout_at(self.0.started + START, self.0.begun.cancelled()).await;
-    }
-
-    /// The answer to a review of a Service.
-    pub fn answer(&self, review: &Review) -> Verdict {
+    /// The answer to a review of a Service. One that comes within [`START`] of the start waits until then, at most, for values to
+    /// choose from.
+    pub async fn answer(&self, review: &Review) -> Verdict {
         let shared = &self.0;
         let old = match (review.operation, review.sub_resource.as_deref()) {
             (Operation::Create, None | Some("")) => None,
             (Operation::Update, None | Some("")) => Some(&review.old_object),
             _ => return Verdict::default(),
         };
-        if review.kind.kind != "Service"
-            || shared.excluded.contains(&review.namespace)
-            || shared.closed.load(Ordering::Acquire)
-        {
+        if review.kind.kind != "Service" || shared.excluded.contains(&review.namespace) {
+            return Verdict::default();
+        }
+        let _ = timeout_at(shared.started + START, shared.begun.cancelled()).await;
+        if shared.closed.load(Ordering::Acquire) {
             return Verdict::default();
         }
         let name = match &*review.name {
@@ -159,7 +162,7 @@ impl Pools {
         let shared = &self.0;
         tokio::select! {
             () = shared.store.wait_synced(&KINDS) => {}
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return shared.close(),
         }
         // Not later: no change may be missed. One that the first look has seen already changes nothing.
         let changes = shared.store.subscribe();
@@ -170,12 +173,18 @@ impl Pools {
             () = shared.tend() => {}
             () = shutdown.cancelled() => {}
         }
-        shared.closed.store(true, Ordering::Release);
+        shared.close();
         shared.give_back().await;
     }
 }
 
 impl Shared {
+    /// Nothing is chosen any more, and nobody waits for it.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.begun.cancel();
+    }
+
     fn picker(&self) -> MutexGuard<'_, Picker> {
         self.picker.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -171,21 +171,21 @@ impl<R: Range, O: Clone + Eq> Allocator<R, O> {
         self.first_free(start..end, except).or_else(|| self.first_free(window.start..start, except))
     }
 
-    /// The last free value with an index in `window` that is none of `except`.
+    /// The last free value with an index in `window` that is none of `except` and follows a free one.
     ///
     /// Who draws a place and takes the first free value from there on, as upstream and [`pick`](Allocator::pick) do, comes to
-    /// a value the more often the longer the run of taken ones in front of it. Of what is chosen from the end on, only
-    /// the last one has such a run: two choosers that cannot see each other at once meet as seldom as can be.
-    pub fn last_in(&self, window: ops::Range<u64>, except: &[R::Item]) -> Option<R::Item> {
-        let mut before = window.end.min(self.range.count());
+    /// a value the more often the longer the run of taken ones in front of it, and to what is chosen here by its own place
+    /// only: two choosers that do not see each other at once meet as seldom as can be.
+    pub fn pick_apart(&self, window: ops::Range<u64>, except: &[R::Item]) -> Option<R::Item> {
+        let mut end = window.end.min(self.range.count());
         loop {
-            let index =
-                self.taken.gap_before(before.checked_sub(1)?).filter(|index| *index >= window.start)?;
+            let index = self.taken.gap_before(end.checked_sub(1)?).filter(|index| *index >= window.start)?;
             let item = self.range.item(index);
-            if !except.contains(&item) {
+            let follows_free = index.checked_sub(1).is_none_or(|before| self.taken.gap(before) == before);
+            if follows_free && !except.contains(&item) {
                 return Some(item);
             }
-            before = index;
+            end = index;
         }
     }
 

@@ -136,8 +136,13 @@ fn agrees<R: Range<Item: Ord> + Copy>(
                     .clone()
                     .filter(|index| *index < range.count() && !plain.contains_key(&range.item(*index)));
                 prop_assert_eq!(held.free_in(window.clone(), u64::MAX), free.clone().count() as u64);
-                let last = free.rev().map(|index| range.item(index)).find(|item| !except.contains(item));
-                prop_assert_eq!(held.last_in(window, &except), last);
+                let apart = free.rev().find(|index| {
+                    let before = index.checked_sub(1).map(|before| range.item(before));
+                    let item = range.item(*index);
+                    !except.contains(&item) && before.is_none_or(|before| !plain.contains_key(&before))
+                });
+                let apart = apart.map(|index| range.item(index));
+                prop_assert_eq!(held.pick_apart(window, &except), apart);
             }
         }
         let got: Vec<_> = held.iter().map(|(port, owner)| (port, *owner)).collect();

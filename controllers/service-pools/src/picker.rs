@@ -1,6 +1,7 @@
 //! All pools, and what is known of who has what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ mod session;
 use session::Session;
 
 /// A value that a Service has given up is not chosen for so long: the API server lets go of it only after the Service's change
-/// is stored, and so seen here.
+/// is stored, and so seen here. Of an address its IPAddress object shows that, of a port nothing does.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// How long a Service that lost a value to another one is told so when it is asked for again: its author got the API
@@ -48,7 +49,10 @@ pub struct Picker {
     /// By kind, priority and name.
     pools: Vec<Entry>,
     leases: BTreeMap<PoolKey, Vec<PoolLease>>,
+    /// By Services.
     held: Registry<Value, ObjectName>,
+    /// Whom the IPAddress objects are for.
+    recorded: BTreeMap<Value, ObjectName>,
     reservations: Reservations,
     /// Who has what was chosen for a Service, and until when that is worth telling.
     lost: BTreeMap<ObjectName, (Value, ObjectName, Duration)>,
@@ -65,6 +69,7 @@ impl Picker {
             pools: Vec::new(),
             leases: BTreeMap::new(),
             held: Registry::default(),
+            recorded: BTreeMap::new(),
             reservations: Reservations::default(),
             lost: BTreeMap::new(),
         }
@@ -105,7 +110,10 @@ impl Picker {
             let entry = Entry::new(spec, &pools, &self.bounds);
             pools.push(entry);
         }
-        for (value, owners) in self.held.iter() {
+        let services = self.held.iter();
+        let records = self.recorded.iter().filter(|(value, _)| self.held.owners(value).is_empty());
+        let records = records.map(|(value, owner)| (value, std::slice::from_ref(owner)));
+        for (value, owners) in services.chain(records) {
             for space in pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
                 space.follow(*value, owners);
             }
@@ -158,29 +166,74 @@ impl Picker {
             } else {
                 self.held.release(&value, name)
             };
-            let owners = self.held.owners(&value);
-            for space in self.pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
-                space.follow(value, owners);
-                if change == Change::Free {
-                    // It may be in no range of this pool.
-                    let _ = space.reserve(value, name, now + SETTLE);
-                }
-            }
-            if owners.is_empty() {
+            self.follow(value, (change == Change::Free).then_some(name), now);
+            if self.held.owners(&value).is_empty() {
                 continue;
             }
-            if let Some(Reservation { owner: wanted, pool, .. }) = self.reservations.remove(value) {
-                // The API server has found a name.
-                let named = wanted.name.is_empty() && wanted.namespace == name.namespace;
-                if wanted != *name && !named {
-                    if !wanted.name.is_empty() {
-                        self.lost.insert(wanted.clone(), (value, name.clone(), now + TOLD));
-                    }
-                    conflicts.push(Conflict { pool, value, wanted, owner: name.clone() });
-                }
-            }
+            let chosen = self.reservations.remove(value);
+            conflicts.extend(chosen.and_then(|chosen| self.conflict(value, chosen, name, now)));
         }
         conflicts
+    }
+
+    /// Says whom the IPAddress object of an address is for, or that there is none. The API server makes it before it stores
+    /// the Service, and keeps it if the Service cannot be stored at once; others make some that are for no Service.
+    /// Returns the choice that came to nothing because of it.
+    pub fn see_record(
+        &mut self,
+        address: IpAddr,
+        owner: Option<&ObjectName>,
+        now: Duration,
+    ) -> Option<Conflict> {
+        let value = Value::Ip(address);
+        let Some(owner) = owner else {
+            let before = self.recorded.remove(&value);
+            self.follow(value, before.as_ref(), now);
+            return None;
+        };
+        self.recorded.insert(value, owner.clone());
+        self.follow(value, None, now);
+        // That of the Service itself stays until the Service comes.
+        let chosen = self.reservations.remove(value)?;
+        if chosen.is_of(owner) {
+            self.reservations.insert(value, chosen);
+            return None;
+        }
+        self.conflict(value, chosen, owner, now)
+    }
+
+    /// Tells the pools who has a value; what is free because somebody gave it up rests for a while.
+    fn follow(&mut self, value: Value, gave_up: Option<&ObjectName>, now: Duration) {
+        let recorded = self.recorded.get(&value).map(std::slice::from_ref).unwrap_or_default();
+        let owners = match self.held.owners(&value) {
+            [] => recorded,
+            owners => owners,
+        };
+        for space in self.pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
+            space.follow(value, owners);
+            if let Some(name) = gave_up.filter(|_| owners.is_empty()) {
+                // It may be in no range of this pool.
+                let _ = space.reserve(value, name, now + SETTLE);
+            }
+        }
+    }
+
+    /// What a choice came to when somebody has its value.
+    fn conflict(
+        &mut self,
+        value: Value,
+        chosen: Reservation,
+        owner: &ObjectName,
+        now: Duration,
+    ) -> Option<Conflict> {
+        if chosen.is_of(owner) {
+            return None;
+        }
+        let Reservation { owner: wanted, pool, .. } = chosen;
+        if !wanted.name.is_empty() {
+            self.lost.insert(wanted.clone(), (value, owner.clone(), now + TOLD));
+        }
+        Some(Conflict { pool, value, wanted, owner: owner.clone() })
     }
 
     /// Forgets the choices that came to nothing. Costs what it forgets.

@@ -20,6 +20,13 @@ pub(crate) struct Reservation {
     pub(crate) until: Duration,
 }
 
+impl Reservation {
+    /// Whether a Service is the one that it was made for; where the API server was to find a name, it may be.
+    pub(crate) fn is_of(&self, service: &ObjectName) -> bool {
+        self.owner == *service || self.owner.name.is_empty() && self.owner.namespace == service.namespace
+    }
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reservations {

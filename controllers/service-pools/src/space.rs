@@ -84,7 +84,7 @@ impl Space {
     }
 
     /// A free value that `holder` may choose, and that is none of `except`; of a static band if there is one, and one to
-    /// which the API server's own draws seldom come. `seed` says in which block to look first. Nothing is reserved.
+    /// which the API server's own draws seldom come. `seed` says where to look first. Nothing is reserved.
     pub fn pick(
         &self,
         holder: &str,
@@ -94,12 +94,17 @@ impl Space {
         seed: u64,
     ) -> Option<Value> {
         let statics = self.values.range().static_band();
-        let (first, then): (Vec<_>, Vec<_>) =
-            self.usable(holder, now, terms).into_iter().partition(|window| window.start < statics);
+        let usable = self.usable(holder, now, terms);
+        let (first, then): (Vec<_>, Vec<_>) = usable
+            .into_iter()
+            .map(|ops::Range { start, end }| (start..end.min(statics), start.max(statics)..end))
+            .unzip();
         [first, then].into_iter().find_map(|windows| {
             let begin = usize::try_from(seed % windows.len().max(1) as u64).unwrap_or(0);
             let turned = windows[begin..].iter().chain(&windows[..begin]);
-            turned.into_iter().find_map(|window| self.values.last_in(window.clone(), except))
+            let apart = turned.clone().find_map(|window| self.values.pick_apart(window.clone(), except));
+            let any = || turned.clone().find_map(|window| self.values.pick_in(window.clone(), except, seed));
+            apart.or_else(any)
         })
     }
 

@@ -1,7 +1,7 @@
 //! Tells the picker what the API server holds.
 
 use portolan_allocation::AddressRange;
-use portolan_core::{ChangeSet, Edit, IpFamily, Service, State};
+use portolan_core::{ChangeSet, Edit, IpAddress, IpFamily, Service, State};
 use portolan_runtime::Changes;
 use portolan_service_pools::{Bounds, Conflict, Picker, PoolKey, PoolKind, PoolSpec};
 use tracing::info;
@@ -19,6 +19,9 @@ impl Shared {
         picker.set_bounds(self.bounds(&state));
         for namespace in state.namespaces.iter() {
             picker.set_namespace(&namespace.meta.name, Some(&namespace.meta.labels));
+        }
+        for record in state.ip_addresses.iter() {
+            take_record(&mut picker, None, Some(record));
         }
         for service in state.services.iter() {
             picker.see(&service.meta.object_name(), None, Some(service), now());
@@ -85,10 +88,23 @@ fn take(picker: &mut Picker, changes: &ChangeSet) -> Vec<Conflict> {
     for (name, edit) in changes.namespaces.iter() {
         picker.set_namespace(&name.name, edit.new.as_ref().map(|namespace| &namespace.meta.labels));
     }
+    // As the API server does it: the record first, then the Service.
+    let records = changes.ip_addresses.iter();
+    let records =
+        records.filter_map(|(_, Edit { old, new })| take_record(picker, old.as_deref(), new.as_deref()));
+    let mut conflicts: Vec<_> = records.collect();
     let (services, now) = (changes.services.iter(), now());
-    let conflicts = services.flat_map(|(name, Edit { old, new })| {
+    let of_services = services.flat_map(|(name, Edit { old, new })| {
         let [old, new]: [Option<&Service>; 2] = [old.as_deref(), new.as_deref()];
         picker.see(name, old, new, now)
     });
-    conflicts.collect()
+    conflicts.extend(of_services);
+    conflicts
+}
+
+fn take_record(picker: &mut Picker, old: Option<&IpAddress>, new: Option<&IpAddress>) -> Option<Conflict> {
+    // A name that is no address cannot be: the API server accepts none.
+    let address = new.or(old)?.address()?;
+    let owner = new.map(|record| record.service.clone().unwrap_or_else(|| record.meta.object_name()));
+    picker.see_record(address, owner.as_ref(), now())
 }

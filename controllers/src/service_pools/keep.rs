@@ -27,6 +27,15 @@ const FIGURES: Duration = Duration::from_secs(10);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What came of a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is as it should be.
+    Well,
+    /// The pool is another one than was seen, or gone.
+    Overtaken,
+}
+
 /// A pool as it was seen.
 struct Seen {
     meta: Meta,
@@ -40,29 +49,39 @@ impl Shared {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         let mut told = HashMap::new();
         loop {
-            let mut failed = false;
+            let (mut failed, mut overtaken) = (false, false);
             let keys: Vec<_> = self.picker().keys().cloned().collect();
             told.retain(|key, _| keys.contains(key));
             for key in keys {
-                if let Err(error) = self.tend_one(&key, &mut told).await {
-                    warn!(pool = %key, error, "the leases of a pool are not kept");
-                    failed = true;
+                match self.tend_one(&key, &mut told).await {
+                    Ok(Written::Well) => {}
+                    Ok(Written::Overtaken) => overtaken = true,
+                    Err(error) => {
+                        warn!(pool = %key, error, "the leases of a pool are not kept");
+                        failed = true;
+                    }
                 }
             }
-            self.begun.cancel();
+            // Nobody waits for what fails, but for what another replica's write has kept back.
+            if !overtaken {
+                self.begun.cancel();
+            }
             if failed {
                 sleep(backoff.next_pause()).await;
                 continue;
             }
             backoff.reset();
-            sleep(BREATH).await;
+            let pace = if overtaken { BREATH } else { PACE };
+            if !overtaken {
+                sleep(BREATH).await;
+            }
             // Too early or late a look does no harm.
-            let _ = timeout(PACE, self.due.notified()).await;
+            let _ = timeout(pace, self.due.notified()).await;
         }
     }
 
-    async fn tend_one(&self, key: &PoolKey, told: &mut HashMap<PoolKey, Instant>) -> Result<(), String> {
-        let Some(seen) = self.seen(key) else { return Ok(()) };
+    async fn tend_one(&self, key: &PoolKey, told: &mut HashMap<PoolKey, Instant>) -> Result<Written, String> {
+        let Some(seen) = self.seen(key) else { return Ok(Written::Well) };
         let (leases, report) = {
             let seed = self.draw();
             let mut picker = self.picker();
@@ -86,9 +105,14 @@ impl Shared {
             status["leases"] = status::leases(&leases);
         }
         if status.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(());
+            return Ok(Written::Well);
         }
-        self.write(key, &seen, &status).await
+        let written = self.write(key, &seen, &status).await?;
+        // At once: who waits for the first leases is answered before the watch has said them.
+        if let Some(seen) = self.seen(key) {
+            self.picker().set_leases(key, &seen.status.leases);
+        }
+        Ok(written)
     }
 
     /// Gives the leases back; who comes next does not wait for their end. That is worth one attempt.
@@ -127,14 +151,14 @@ impl Shared {
     }
 
     /// Writes over the version that was seen, and no other. If there is another one, the watch says so.
-    async fn write(&self, key: &PoolKey, seen: &Seen, status: &Value) -> Result<(), String> {
+    async fn write(&self, key: &PoolKey, seen: &Seen, status: &Value) -> Result<Written, String> {
         match key.kind {
             PoolKind::Addresses => self.patch::<ServiceIpPool>(seen, status).await,
             PoolKind::Ports => self.patch::<NodePortPool>(seen, status).await,
         }
     }
 
-    async fn patch<T: Watched>(&self, seen: &Seen, status: &Value) -> Result<(), String> {
+    async fn patch<T: Watched>(&self, seen: &Seen, status: &Value) -> Result<Written, String> {
         let sent = T::table(&self.store.read()).moment();
         let Meta { name, uid, resource_version, .. } = &seen.meta;
         let version = resource_version.to_string();
@@ -143,7 +167,7 @@ impl Shared {
         let answer = answer.map_err(|_| "the API server does not answer".to_owned())??;
         if matches!(answer.status.as_u16(), 404 | 409) {
             debug!(%name, "the pool has changed meanwhile");
-            return Ok(());
+            return Ok(Written::Overtaken);
         }
         if !answer.status.is_success() {
             let (code, message) = (answer.status.as_u16(), answer.failure().message);
@@ -152,7 +176,7 @@ impl Shared {
         if let Ok(pool) = answer.object::<T>() {
             self.store.apply([Event::Answered(pool, sent)]);
         }
-        Ok(())
+        Ok(Written::Well)
     }
 }
 

@@ -1,50 +1,64 @@
 use jiff::Timestamp;
-use portolan_core::{Event, Namespace, Service, ServiceCidr, ServiceIpPool};
+use kube::client::Body;
+use portolan_core::{Event, IpAddress, Namespace, NodePortPool, Service, ServiceCidr, ServiceIpPool};
 use portolan_service_pools::Report;
 use serde_json::{Value, json};
 
 use super::*;
 
-fn put<T: portolan_core::Watched>(store: &Store, objects: &[Value]) {
-    let events =
-        objects.iter().map(|object| Event::Applied(serde_json::from_value::<T>(object.clone()).unwrap()));
-    store.apply(events);
-}
-
-/// A controller that knows two pools, one Service and a ServiceCIDR, and has a lease of the first pool.
-fn pools() -> Pools {
+/// A controller that knows what is listed: a pool for the namespace `shop`, one Service and a ServiceCIDR; with leases of the pool
+/// as a status has them.
+fn listed<S, F>(service: S, leases: &Value) -> Pools
+where
+    S: FnMut(http::Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<http::Response<Body>, kube::Error>> + Send + 'static,
+{
     let store = Store::new();
-    put::<ServiceCidr>(
+    list::<ServiceCidr>(
         &store,
         &[json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/16"]}})],
     );
-    put::<Namespace>(&store, &[json!({"metadata": {"name": "shop", "labels": {"team": "a"}}})]);
-    let until = Timestamp::now() + jiff::SignedDuration::from_secs(300);
-    let lease = json!({"values": ["10.96.7.1"], "holder": "me", "until": until});
-    put::<ServiceIpPool>(
-        &store,
-        &[json!({"metadata": {"name": "a"}, "spec": {"addresses": ["10.96.7.1-10.96.7.9"],
-            "namespaceSelector": {"matchLabels": {"team": "a"}}}, "status": {"leases": [lease]}})],
-    );
-    put::<Service>(
+    list::<IpAddress>(&store, &[]);
+    list::<NodePortPool>(&store, &[]);
+    list::<Namespace>(&store, &[json!({"metadata": {"name": "shop", "labels": {"team": "a"}}})]);
+    list::<ServiceIpPool>(&store, &[pool(1, leases)]);
+    list::<Service>(
         &store,
         &[json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"clusterIPs": ["10.96.0.20"]}})],
     );
-    let pools = Pools::new(Context {
-        client: Client::new(
-            tower::service_fn(|_: http::Request<kube::client::Body>| {
-                std::future::pending::<Result<http::Response<kube::client::Body>, kube::Error>>()
-            }),
-            "default",
-        ),
+    Pools::new(Context {
+        client: Client::new(tower::service_fn(service), "default"),
         store,
         leadership: Leadership::always(),
         node_ports: PortRange::new(&(30000..=32767)).unwrap(),
         identity: "me".to_owned(),
         excluded: vec!["kube-system".to_owned()],
         admin: Admin::new(),
-    });
+    })
+}
+
+fn list<T: portolan_core::Watched>(store: &Store, objects: &[Value]) {
+    let events =
+        objects.iter().map(|object| Event::Applied(serde_json::from_value::<T>(object.clone()).unwrap()));
+    store.apply(std::iter::once(Event::ListBegins).chain(events).chain([Event::ListEnds]));
+}
+
+fn pool(version: u32, leases: &Value) -> Value {
+    json!({"metadata": {"name": "a", "resourceVersion": version.to_string()},
+        "spec": {"addresses": ["10.96.7.1-10.96.7.9"], "namespaceSelector": {"matchLabels": {"team": "a"}}},
+        "status": {"leases": leases}})
+}
+
+async fn never(_: http::Request<Body>) -> Result<http::Response<Body>, kube::Error> {
+    std::future::pending().await
+}
+
+/// The same, that has a lease of one address.
+fn pools() -> Pools {
+    let until = Timestamp::now() + jiff::SignedDuration::from_secs(300);
+    let pools = listed(never, &json!([{"values": ["10.96.7.1"], "holder": "me", "until": until}]));
     pools.0.take_all();
+    pools.0.begun.cancel();
     pools
 }
 
@@ -57,42 +71,97 @@ fn review(namespace: &str, operation: &str, spec: &Value, dry_run: bool) -> Revi
     .unwrap()
 }
 
-/// What asks during the start waits for values, but not for ever, and nothing waits later.
+/// Another replica is faster at first.
 #[tokio::test(start_paused = true)]
-async fn only_a_start_is_waited_for() {
-    let waited = async |pools: &Pools| {
+async fn who_asks_during_the_start_gets_a_value_of_the_first_leases() {
+    let tries = Arc::new(AtomicU64::new(0));
+    let counted = tries.clone();
+    let api = move |request: http::Request<Body>| {
+        let number = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (code, object) = match number {
+                0 => (409, json!({"kind": "Status", "code": 409, "reason": "Conflict"})),
+                _ => (200, pool(2, &body["status"]["leases"])),
+            };
+            let answer = http::Response::builder().status(code).header("content-type", "application/json");
+            Ok::<_, kube::Error>(answer.body(Body::from(object.to_string().into_bytes())).unwrap())
+        }
+    };
+    let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
+    let began = Instant::now();
+    let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
+    let verdict = pools.answer(&review("shop", "CREATE", &json!({}), false)).await;
+    assert!(verdict.patch.iter().any(|change| change["path"] == "/spec/clusterIP"), "{verdict:?}");
+    assert!(began.elapsed() < START && tries.load(Ordering::Relaxed) == 2, "{:?}", began.elapsed());
+    shutdown.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_after_the_start_or_for_what_is_let_through() {
+    let pools = listed(never, &json!([]));
+    let ask = async |namespace| {
         let began = Instant::now();
-        pools.begun().await;
+        assert_eq!(pools.answer(&review(namespace, "CREATE", &json!({}), false)).await, Verdict::default());
         began.elapsed()
     };
-    let ready = pools();
-    ready.0.begun.cancel();
-    assert_eq!(waited(&ready).await, Duration::ZERO);
-    let never = pools();
+    assert_eq!(ask("kube-system").await, Duration::ZERO);
     tokio::time::advance(START / 4).await;
-    assert!(waited(&never).await >= START * 3 / 4);
-    assert_eq!(waited(&never).await, Duration::ZERO);
+    assert!(ask("shop").await >= START * 3 / 4);
+    assert_eq!(ask("shop").await, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_one_that_ends() {
+    let (pools, shutdown) = (listed(never, &json!([])), CancellationToken::new());
+    pools.0.store.apply::<Namespace>([Event::ListBegins]);
+    shutdown.cancel();
+    pools.clone().keep(shutdown).await;
+    let began = Instant::now();
+    assert_eq!(pools.answer(&review("shop", "CREATE", &json!({}), false)).await, Verdict::default());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// A record that is for no Service, and one that is there before its Service.
+#[tokio::test]
+async fn a_recorded_address_is_not_free() {
+    let pools = pools();
+    let of = |service: &str| {
+        let parent = json!({"resource": "services", "namespace": "shop", "name": service});
+        let other = json!({"group": "example.com", "resource": "things", "name": "thing"});
+        json!({"metadata": {"name": "10.96.7.1"},
+            "spec": {"parentRef": if service.is_empty() { other } else { parent }}})
+    };
+    for service in ["", "other"] {
+        list::<IpAddress>(&pools.0.store, &[of(service)]);
+        pools.0.take_all();
+        let verdict = pools.answer(&review("shop", "CREATE", &json!({}), true)).await;
+        assert_eq!(verdict.patch, [] as [Value; 0], "{service}");
+    }
 }
 
 #[tokio::test]
 async fn a_review_is_answered_with_what_the_pool_has() {
     let pools = pools();
     let patched = |verdict: Verdict| verdict.patch.first().map(|change| change["value"].clone());
-    let ask = |namespace, operation, dry_run| {
-        patched(pools.answer(&review(namespace, operation, &json!({}), dry_run)))
+    let ask = async |namespace, operation, dry_run| {
+        patched(pools.answer(&review(namespace, operation, &json!({}), dry_run)).await)
     };
-    assert_eq!(ask("kube-system", "CREATE", false), None);
-    assert_eq!(ask("shop", "DELETE", false), None);
-    assert_eq!(ask("other", "CREATE", false), None, "the pool is not for it");
+    assert_eq!(ask("kube-system", "CREATE", false).await, None);
+    assert_eq!(ask("shop", "DELETE", false).await, None);
+    assert_eq!(ask("other", "CREATE", false).await, None, "the pool is not for it");
     let address = Some(json!("10.96.7.1"));
-    assert_eq!(ask("shop", "CREATE", true), address);
-    assert_eq!(ask("shop", "CREATE", false), address);
-    assert_eq!(ask("shop", "CREATE", true), None, "it is reserved");
-    let taken = pools.answer(&review("shop", "CREATE", &json!({"clusterIP": "10.96.0.20"}), false));
+    assert_eq!(ask("shop", "CREATE", true).await, address);
+    assert_eq!(ask("shop", "CREATE", false).await, address);
+    assert_eq!(ask("shop", "CREATE", true).await, None, "it is reserved");
+    let taken = pools.answer(&review("shop", "CREATE", &json!({"clusterIP": "10.96.0.20"}), false)).await;
     assert_eq!(taken.warnings, ["10.96.0.20 is the cluster IP of shop/web"]);
     pools.0.closed.store(true, Ordering::Release);
     assert_eq!(
-        pools.answer(&review("shop", "CREATE", &json!({"clusterIP": "10.96.0.20"}), false)),
+        pools.answer(&review("shop", "CREATE", &json!({"clusterIP": "10.96.0.20"}), false)).await,
         Verdict::default()
     );
 }

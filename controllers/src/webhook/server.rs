@@ -64,10 +64,13 @@ pub async fn serve(
         };
         let (acceptor, http, service, watcher) =
             (acceptor.clone(), http.clone(), service.clone(), drain.watcher());
-        let served = served.clone();
+        let (served, shutdown) = (served.clone(), shutdown.clone());
         tokio::spawn(async move {
             let _place = place;
-            let _ = timeout_at(started + START, served.there()).await;
+            tokio::select! {
+                _ = timeout_at(started + START, served.there()) => {}
+                () = shutdown.cancelled() => {}
+            }
             let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return debug!(%error, "webhook: no TLS"),

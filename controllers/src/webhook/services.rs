@@ -9,10 +9,7 @@ impl Webhooks {
     pub fn with_service_pools(self, pools: Pools) -> Self {
         self.on("/mutate-services", move |review| {
             let pools = pools.clone();
-            async move {
-                pools.begun().await;
-                pools.answer(&review)
-            }
+            async move { pools.answer(&review).await }
         })
     }
 }

@@ -177,6 +177,56 @@ fn what_is_given_up_is_left_alone_for_a_moment() {
 }
 
 #[test]
+fn what_an_ip_address_object_keeps_is_not_free() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    let (address, web) = ("10.96.9.1".parse().unwrap(), ObjectName::new("shop", "web"));
+    let other = ObjectName::new("shop", "other");
+    let asks = |picker: &mut Picker, seconds| ask(picker, "mine", &json!({}), NOW + s(seconds)).picks.len();
+    // The API server's own pick, whose Service is not stored yet, and cannot be.
+    assert_eq!(picker.see_record(address, Some(&other), NOW), None);
+    assert_eq!(asks(&mut picker, 0), 0);
+    let mut rebuilt = picker.clone();
+    rebuilt.set_pools(vec![spec(PoolKind::Addresses, "b", &["10.96.9.1"], "")]);
+    lease(&mut rebuilt, NOW);
+    assert_eq!((asks(&mut rebuilt, 0), rebuilt.report(&key(PoolKind::Addresses, "b")).unwrap().free), (0, 0));
+    assert_eq!(picker.see_record(address, None, NOW), None);
+    assert_eq!((asks(&mut picker, 4), asks(&mut picker, 5)), (0, 1));
+
+    // One that is chosen, for the Service itself and for another.
+    let mine = ObjectName::new("shop", "mine");
+    let mut lost = picker.clone();
+    assert_eq!(picker.see_record(address, Some(&mine), NOW + s(6)), None);
+    let stored = stored("mine", &json!({"clusterIPs": ["10.96.9.1"]}));
+    assert_eq!(picker.see(&mine, None, Some(&stored), NOW + s(7)), []);
+    let conflict = lost.see_record(address, Some(&web), NOW + s(6)).unwrap();
+    assert_eq!((&conflict.wanted, &conflict.owner), (&mine, &web));
+    let warnings = ask(&mut lost, "mine", &json!({}), NOW + s(7)).warnings;
+    assert!(warnings.len() == 1 && warnings[0].ends_with("went to shop/web at that moment"), "{warnings:?}");
+
+    // The Service goes, and only then its record; or the record goes though the Service stays.
+    picker.see(&mine, Some(&stored), None, NOW + s(8));
+    assert_eq!(asks(&mut picker, 99), 0);
+    lease(&mut picker, NOW + s(100));
+    picker.see_record(address, None, NOW + s(100));
+    assert_eq!((asks(&mut picker.clone(), 104), asks(&mut picker.clone(), 105)), (0, 1));
+    picker.see(&mine, None, Some(&stored), NOW + s(101));
+    picker.see_record(address, None, NOW + s(101));
+    assert_eq!(asks(&mut picker, 110), 0);
+}
+
+#[test]
+fn of_a_block_in_both_bands_the_static_part_comes_first() {
+    // Of a /16 the first 256 are static, to 10.96.1.0; blocks are of eight.
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.0.253-10.96.1.252"], "")]);
+    let got = ["a", "b", "c", "d", "e"].map(|name| {
+        lease(&mut picker, NOW);
+        values(&ask(&mut picker, name, &json!({}), NOW)).remove(0)
+    });
+    assert_eq!(got[..4], ["10.96.1.0", "10.96.0.255", "10.96.0.254", "10.96.0.253"]);
+    assert!(got[4].starts_with("10.96.1."), "{got:?}");
+}
+
+#[test]
 fn what_a_pool_was_before_stays_leased() {
     let pool = |values: &str| vec![spec(PoolKind::Addresses, "a", &[values], "")];
     let mut mine = picker(pool("10.96.9.0/28"));
