@@ -117,8 +117,8 @@ impl Pools {
         }))
     }
 
-    /// The answer to a review of a Service. One that comes within [`START`] of the start waits until then, at most, for values to
-    /// choose from.
+    /// The answer to a review of a Service. One that comes in the first two seconds after the start waits until then, at most, for
+    /// values to choose from.
     pub async fn answer(&self, review: &Review) -> Verdict {
         let shared = &self.0;
         let old = match (review.operation, review.sub_resource.as_deref()) {
