@@ -170,14 +170,13 @@ impl Picker {
             if self.held.owners(&value).is_empty() {
                 continue;
             }
-            let chosen = self.reservations.remove(value);
-            conflicts.extend(chosen.and_then(|chosen| self.conflict(value, chosen, name, now)));
+            conflicts.extend(self.settle(value, name, now));
         }
         conflicts
     }
 
     /// Says whom the IPAddress object of an address is for, or that there is none. The API server makes it before it stores
-    /// the Service, and keeps it if the Service cannot be stored at once; others make some that are for no Service.
+    /// the Service, and deletes it if the Service cannot be stored; others make some that are for no Service.
     /// Returns the choice that came to nothing because of it.
     pub fn see_record(
         &mut self,
@@ -194,12 +193,10 @@ impl Picker {
         self.recorded.insert(value, owner.clone());
         self.follow(value, None, now);
         // That of the Service itself stays until the Service comes.
-        let chosen = self.reservations.remove(value)?;
-        if chosen.is_of(owner) {
-            self.reservations.insert(value, chosen);
+        if self.reservations.get(value)?.is_of(owner) {
             return None;
         }
-        self.conflict(value, chosen, owner, now)
+        self.settle(value, owner, now)
     }
 
     /// Tells the pools who has a value; what is free because somebody gave it up rests for a while.
@@ -218,14 +215,9 @@ impl Picker {
         }
     }
 
-    /// What a choice came to when somebody has its value.
-    fn conflict(
-        &mut self,
-        value: Value,
-        chosen: Reservation,
-        owner: &ObjectName,
-        now: Duration,
-    ) -> Option<Conflict> {
+    /// Ends the choice of a value that somebody has; a conflict, if that is another one than it was for.
+    fn settle(&mut self, value: Value, owner: &ObjectName, now: Duration) -> Option<Conflict> {
+        let chosen = self.reservations.remove(value)?;
         if chosen.is_of(owner) {
             return None;
         }

@@ -55,6 +55,11 @@ impl Reservations {
         Some(reservation)
     }
 
+    /// That of a value.
+    pub(crate) fn get(&self, value: Value) -> Option<&Reservation> {
+        self.values.get(&value)
+    }
+
     /// Those of one Service.
     pub(crate) fn of(&self, owner: &ObjectName) -> impl Iterator<Item = (Value, &Reservation)> {
         let values = self.owners.get(owner).into_iter().flatten();
