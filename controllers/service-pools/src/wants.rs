@@ -1,5 +1,6 @@
 //! What a Service leaves open, as the API server itself would see it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use portolan_core::IpFamily;
@@ -31,6 +32,9 @@ pub struct Wants {
     pub asked: Vec<Value>,
 }
 
+/// A Service with more ports is left to the API server: one request is not to take what all others wait for.
+const MOST_PORTS: usize = 256;
+
 const SINGLE: &str = "SingleStack";
 const PREFER: &str = "PreferDualStack";
 
@@ -41,13 +45,15 @@ impl Wants {
     pub fn read(service: &Json, old: Option<&Json>, cluster: &[IpFamily]) -> Self {
         let spec = &service["spec"];
         let old = old.map(|old| &old["spec"]).filter(|spec| spec.is_object());
+        if std::iter::once(spec).chain(old).any(|spec| list(&spec["ports"]).len() > MOST_PORTS) {
+            return Self::default();
+        }
         let (addresses, families) = addresses(spec, old, cluster);
         let mut asked: Vec<_> = said(spec).into_iter().map(Value::Ip).collect();
         asked.extend(numbers(spec).map(Value::Port));
-        let before: Vec<_> = old.into_iter().flat_map(said).map(Value::Ip).collect();
-        let ports: Vec<_> = old.into_iter().flat_map(numbers).map(Value::Port).collect();
-        asked.retain(|value| !before.contains(value) && !ports.contains(value));
-        asked.dedup();
+        let mut seen: BTreeSet<_> = old.into_iter().flat_map(said).map(Value::Ip).collect();
+        seen.extend(old.into_iter().flat_map(numbers).map(Value::Port));
+        asked.retain(|value| seen.insert(*value));
         let ports = match old {
             None => created_ports(spec),
             Some(old) => updated_ports(spec, old),
@@ -144,12 +150,10 @@ fn addresses(spec: &Json, old: Option<&Json>, cluster: &[IpFamily]) -> (Vec<IpAd
     let policy = |spec: &Json| spec["ipFamilyPolicy"].as_str().map(str::to_owned);
     let policy_was = old.and_then(policy);
     let policy = policy(spec).or_else(|| policy_was.clone());
-    if before.is_some() && policy.as_deref() == Some(PREFER) && policy_was.as_deref() == Some(PREFER) {
-        // What has one family because the cluster had one is left so, unless somebody asks for the other.
-        let same = wanted.is_empty() || Some(&wanted) == old.map(families).as_ref();
-        if same {
-            return nothing;
-        }
+    // As upstream's isMatchingPreferDualStackClusterIPFields: what has one family because the cluster had one is left so.
+    let untouched = before.is_some_and(|old| kind(old) == kind(spec) && families(old) == wanted);
+    if untouched && [Some(text(&spec["ipFamilyPolicy"])), policy_was.as_deref()] == [Some(PREFER); 2] {
+        return nothing;
     }
     let dual = policy.as_deref().is_some_and(|policy| policy != SINGLE);
     for address in there.iter().skip(wanted.len()) {
@@ -193,17 +197,18 @@ fn created_ports(spec: &Json) -> Vec<PortWant> {
         return Vec::new();
     }
     let ports = list(&spec["ports"]);
-    let mut wants: Vec<PortWant> = Vec::new();
-    for (index, port) in ports.iter().enumerate().filter(|(_, port)| open(&port["nodePort"])) {
-        let same = |other: &Json| other["port"] == port["port"];
-        // The API server takes that number for this one, too.
-        if ports.iter().any(|other| same(other) && number(&other["nodePort"]).is_some()) {
-            continue;
-        }
-        let like = wants.iter().map(|want| want.index).find(|earlier| same(&ports[*earlier]));
-        wants.push(PortWant { index, like });
-    }
-    wants
+    let has_number = ports.iter().filter(|port| number(&port["nodePort"]).is_some());
+    // The API server takes that number for the others, too.
+    let numbered: BTreeSet<_> = has_number.map(|port| port["port"].as_i64()).collect();
+    let mut first = BTreeMap::new();
+    let open = ports.iter().enumerate().filter(|(_, port)| open(&port["nodePort"]));
+    let wants =
+        open.map(|(index, port)| (index, port["port"].as_i64())).filter(|(_, port)| !numbered.contains(port));
+    let wants = wants.map(|(index, port)| {
+        let earlier = *first.entry(port).or_insert(index);
+        PortWant { index, like: (earlier != index).then_some(earlier) }
+    });
+    wants.collect()
 }
 
 /// Each port that is new gets a number of its own (as upstream). One without a number takes that of the old port of its
@@ -212,10 +217,13 @@ fn updated_ports(spec: &Json, old: &Json) -> Vec<PortWant> {
     if !picks_node_ports(spec) {
         return Vec::new();
     }
-    let given: Vec<_> = list(&spec["ports"]).iter().filter_map(|port| number(&port["nodePort"])).collect();
+    let given: BTreeSet<_> =
+        list(&spec["ports"]).iter().filter_map(|port| number(&port["nodePort"])).collect();
+    // Of several of one name the last one counts.
+    let old_ports: BTreeMap<_, _> =
+        list(&old["ports"]).iter().map(|port| (text(&port["name"]), number(&port["nodePort"]))).collect();
     let inherits = |port: &Json| {
-        let namesake = list(&old["ports"]).iter().rfind(|other| text(&other["name"]) == text(&port["name"]));
-        let number = namesake.and_then(|other| number(&other["nodePort"]));
+        let number = old_ports.get(text(&port["name"])).copied().flatten();
         picks_node_ports(old) && number.is_some_and(|number| !given.contains(&number))
     };
     let ports = list(&spec["ports"]).iter().enumerate();

@@ -10,8 +10,12 @@ use crate::reservations::Reservation;
 use crate::{Choice, Domain, PoolKind, PortWant, Request, Value, Wants};
 
 /// A choice older than this is known to have come to nothing if the Service has not come with it since: the same Service
-/// may get it again, so that one which is refused again and again (as by a quota) does not use up a pool.
+/// may get it again.
 const STALE: Duration = Duration::from_secs(5);
+
+/// A Service that is refused gets other values so many times, since its refusal may be for the value. Then it gets those again that
+/// it had first, so that one which is refused for something else (as by a quota) does not use up a pool.
+pub(super) const TRIES: usize = 4;
 
 /// The answer to one request.
 pub(super) struct Session<'a, 'b> {
@@ -28,7 +32,7 @@ impl Session<'_, '_> {
         let said = addresses.len();
         for family in &wants.families {
             // A second one cannot be said without the first.
-            let Some(value) = self.pick(PoolKind::Addresses, (*family).into()) else { break };
+            let Some(value) = self.pick(PoolKind::Addresses, (*family).into(), 1) else { break };
             addresses.push(value);
         }
         if addresses.len() > said {
@@ -38,31 +42,33 @@ impl Session<'_, '_> {
 
     pub(super) fn ports(&mut self, wants: &Wants) {
         let mut chosen = BTreeMap::new();
+        let own = wants.ports.iter().filter(|want| want.like.is_none());
+        let count = own.count() + usize::from(wants.health);
         for want in &wants.ports {
             let PortWant { index, like } = *want;
             let port = match like {
                 Some(earlier) => chosen.get(&earlier).copied(),
-                None => self.port(),
+                None => self.port(count),
             };
             if let Some(port) = port {
                 chosen.insert(index, port);
                 self.choice.set_port(*want, port);
             }
         }
-        if let Some(port) = wants.health.then(|| self.port()).flatten() {
+        if let Some(port) = wants.health.then(|| self.port(count)).flatten() {
             self.choice.set_health_port(port);
         }
     }
 
-    fn port(&mut self) -> Option<u16> {
-        match self.pick(PoolKind::Ports, Domain::Port)? {
+    fn port(&mut self, count: usize) -> Option<u16> {
+        match self.pick(PoolKind::Ports, Domain::Port, count)? {
             Value::Port(port) => Some(port),
             Value::Ip(_) => None,
         }
     }
 
-    /// A value of the first pool that is for the Service and has one.
-    fn pick(&mut self, kind: PoolKind, domain: Domain) -> Option<Value> {
+    /// A value of the first pool that is for the Service and has one. The Service wants `count` values of this domain.
+    fn pick(&mut self, kind: PoolKind, domain: Domain, count: usize) -> Option<Value> {
         let Self { picker, request, now, seed, choice } = self;
         let nothing = Labels::new();
         let of_namespace = picker.namespaces.get(request.namespace).unwrap_or(&nothing);
@@ -77,17 +83,25 @@ impl Session<'_, '_> {
             let key = &pool.spec.key;
             let Some(space) = pool.spaces.get_mut(&domain) else { continue };
             asked.get_or_insert_with(|| key.clone());
-            let again = picker.reservations.of(&owner).find(|(value, reservation)| {
-                !owner.name.is_empty()
-                    && reservation.pool == *key
-                    && reservation.since + STALE <= *now
-                    && !chosen.contains(value)
-                    && space.may_choose(*value, holder, *now, terms)
-            });
-            let again = again.map(|(value, _)| value);
-            let Some(value) = again.or_else(|| space.pick(holder, *now, terms, &chosen, *seed)) else {
-                continue;
+            let mine = || {
+                let all = picker.reservations.of(&owner).filter(|_| !owner.name.is_empty());
+                all.filter(|(value, reservation)| value.domain() == domain && reservation.pool == *key)
             };
+            let again = || {
+                let stale = mine().filter(|(value, reservation)| {
+                    reservation.since + STALE <= *now
+                        && !chosen.contains(value)
+                        && space.may_choose(*value, holder, *now, terms)
+                });
+                stale.min_by_key(|(_, reservation)| reservation.since).map(|(value, _)| value)
+            };
+            let another = || space.pick(holder, *now, terms, &chosen, *seed);
+            let value = if mine().count() < TRIES * count {
+                another().or_else(again)
+            } else {
+                again().or_else(another)
+            };
+            let Some(value) = value else { continue };
             if !request.dry_run {
                 let until = *now + terms.grace;
                 if space.reserve(value, &owner, until).is_err() {

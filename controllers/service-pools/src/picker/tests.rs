@@ -2,6 +2,7 @@ use portolan_allocation::PortRange;
 use portolan_core::{IpFamily, PoolScope};
 use serde_json::json;
 
+use super::session::TRIES;
 use super::*;
 use crate::{PoolKind, Span};
 
@@ -125,6 +126,24 @@ fn a_choice_that_comes_to_nothing_is_given_again() {
     lease(&mut picker, NOW + s(150));
     assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(95)).picks.len(), 0);
     assert_eq!(ask(&mut picker, "other", &json!({}), NOW + s(150)).picks.len(), 1);
+}
+
+#[test]
+fn who_is_refused_gets_other_values_and_then_the_first_ones_again() {
+    let mut picker = picker(vec![spec(PoolKind::Ports, "p", &["30100-30163"], "")]);
+    let node_ports = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 443}]});
+    let mut got = Vec::new();
+    for round in 0..9 {
+        let now = NOW + s(6 * round);
+        lease(&mut picker, now);
+        got.push(values(&ask(&mut picker, "web", &node_ports, now)));
+    }
+    // Whatever a refusal was for, four are no reason to refuse the fifth; a quota uses up no pool.
+    let of_four: BTreeSet<_> = got[..TRIES].iter().flatten().collect();
+    assert_eq!(of_four.len(), 2 * TRIES, "{got:?}");
+    let of_all: BTreeSet<_> = got.iter().flatten().collect();
+    assert_eq!(of_all, of_four);
+    assert!(got.windows(2).all(|tries| tries[0] != tries[1]), "{got:?}");
 }
 
 #[test]

@@ -45,6 +45,13 @@ fn an_update_keeps_what_is_there() {
     let external = json!({"type": "ExternalName", "externalName": "x"});
     let mut both = has.clone();
     both["ipFamilyPolicy"] = json!("PreferDualStack");
+    let mut node_port = both.clone();
+    node_port["type"] = json!("NodePort");
+    let without = |field: &str| {
+        let mut less = both.clone();
+        less.as_object_mut().unwrap().remove(field);
+        less
+    };
     for (spec, old, want) in [
         (&has, &has, &[][..]),
         (&json!({}), &has, &[]),
@@ -54,6 +61,10 @@ fn an_update_keeps_what_is_there() {
         // It was made when the cluster had one family.
         (&both, &both, &[]),
         (&json!({"ipFamilyPolicy": "PreferDualStack"}), &has, &[V6]),
+        // Upstream looks at the whole again where the type changes, or the policy or the families are left out.
+        (&node_port, &both, &[V6]),
+        (&without("ipFamilyPolicy"), &both, &[V6]),
+        (&without("ipFamilies"), &both, &[V6]),
         (&json!({}), &json!({"clusterIP": "None", "clusterIPs": ["None"]}), &[]),
     ] {
         assert_eq!(read(spec, Some(old), &[V4, V6]).families, want, "{spec} after {old}");
@@ -103,4 +114,16 @@ fn the_health_check_of_a_local_load_balancer_has_a_port() {
     let mut has = spec("Local");
     has["healthCheckNodePort"] = json!(30001);
     assert!(!read(&has, None, &[]).health && !read(&spec("Local"), Some(&has), &[]).health);
+}
+
+#[test]
+fn what_has_very_many_ports_is_left_to_the_api_server() {
+    let ports =
+        |count: usize| (0..count).map(|port| json!({"port": port + 1, "nodePort": 0})).collect::<Vec<_>>();
+    for (count, chosen) in [(0, 0), (MOST_PORTS, MOST_PORTS), (MOST_PORTS + 1, 0), (100_000, 0)] {
+        let spec = json!({"type": "NodePort", "ports": ports(count)});
+        let wants = read(&spec, None, &[V4]);
+        assert_eq!(wants.ports.len(), chosen, "{count} ports");
+        assert_eq!(wants.families.is_empty(), count > MOST_PORTS, "{count} ports");
+    }
 }
