@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -14,6 +15,7 @@ use portolan_runtime::{
     Threads, Watches, run_program, shutdown_signal,
 };
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -28,6 +30,10 @@ use crate::webhook::{Webhooks, serve};
 use crate::{allocation, service_cidr, service_pools};
 
 const NAME: &str = "portolan-controllers";
+
+/// For so long after it has ceased to lead, a process that ends answers the webhook as before. That it goes API servers are told
+/// by the next leader, which may need two seconds to become one.
+const LINGER: Duration = Duration::from_secs(4);
 
 /// `portolan-controllers`, from the command line to the exit status.
 pub fn main() -> ExitCode {
@@ -154,14 +160,16 @@ async fn program(args: Args) -> Result<(), Failure> {
             admin: admin.clone(),
         })
     });
-    let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(shutdown.clone())));
+    // The webhook goes after all that writes as the leader.
+    let silent = CancellationToken::new();
+    let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(silent.clone())));
     let webhook = listener.map(|listener| {
         let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
         let mut webhooks = Webhooks::new(&admin).with_pods(&excluded);
         if let Some(pools) = pools {
             webhooks = webhooks.with_service_pools(pools);
         }
-        tokio::spawn(answer(listener, identity, webhooks, admin.clone(), shutdown.clone()))
+        tokio::spawn(answer(listener, identity, webhooks, admin.clone(), silent.clone()))
     });
     let keeper = keeps_environment.then(|| {
         let owner = args.webhook.webhook_configurations.first().cloned().unwrap_or_default();
@@ -190,7 +198,7 @@ async fn program(args: Args) -> Result<(), Failure> {
         Some(settle) => compare(context, settle, shutdown).await,
         None => run(context, shutdown).await,
     }
-    for task in webhook.into_iter().chain(keeper).chain(auditor).chain(ranges).chain(choosing) {
+    for task in keeper.into_iter().chain(auditor).chain(ranges) {
         // How it ended does not matter any more, only that it writes no more.
         let _ = task.await;
     }
@@ -198,6 +206,13 @@ async fn program(args: Args) -> Result<(), Failure> {
     if let Some(election) = election {
         // It ends by itself within its own deadline; how it ended does not matter any more.
         let _ = election.await;
+    }
+    if webhook.is_some() {
+        sleep(LINGER).await;
+    }
+    silent.cancel();
+    for task in webhook.into_iter().chain(choosing) {
+        let _ = task.await;
     }
     Ok(())
 }

@@ -48,6 +48,13 @@ pub const KINDS: [Kind; 6] = [
 const TERMS: Terms =
     Terms { lease: Duration::from_secs(300), grace: Duration::from_secs(90), skew: Duration::from_secs(10) };
 
+/// What values others have: [`Pools::answer`] is worth nothing without.
+const OWNERS: [Kind; 2] = [Kind::Service, Kind::IpAddress];
+
+/// Nothing is chosen by what is known when [`OWNERS`] cannot be watched for so long: what this replica has chosen since would not be
+/// seen when its reservations end. Well below [`TERMS`]' grace, since a broken connection is not noticed at once.
+const STALE: Duration = Duration::from_secs(30);
+
 /// What the controller runs with.
 pub struct Context {
     /// The API server.
@@ -97,8 +104,12 @@ impl Pools {
         let metrics = Metrics::new(&admin);
         let begun = CancellationToken::new();
         admin.check_ready("pools", {
-            let begun = begun.clone();
-            move || begun.is_cancelled().then_some(()).ok_or_else(|| "no leases yet".to_owned())
+            let (begun, store) = (begun.clone(), store.clone());
+            move || match begun.is_cancelled() {
+                false => Err("no leases yet".to_owned()),
+                true if stale(&store) => Err("Services and IPAddresses cannot be watched".to_owned()),
+                true => Ok(()),
+            }
         });
         Self(Arc::new(Shared {
             client,
@@ -130,7 +141,7 @@ impl Pools {
             return Verdict::default();
         }
         let _ = timeout_at(shared.started + START, shared.begun.cancelled()).await;
-        if shared.closed.load(Ordering::Acquire) {
+        if shared.closed.load(Ordering::Acquire) || stale(&shared.store) {
             return Verdict::default();
         }
         let name = match &*review.name {
@@ -196,6 +207,11 @@ impl Shared {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
     }
+}
+
+/// Whether what is known is too old to choose by.
+fn stale(store: &Store) -> bool {
+    store.unwatched(&OWNERS) > STALE
 }
 
 /// Since the Unix epoch, by this machine's clock.

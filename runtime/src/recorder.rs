@@ -102,6 +102,18 @@ async fn write(client: Client, controller: &'static str, instance: String, mut n
     }
 }
 
+/// What an Event about an object of this name is called by: a DNS subdomain (RFC 1123), as the API server wants it, which masks only a
+/// last dash. Not every name is one: that of an IPv6 IPAddress is not.
+fn prefix(name: &str) -> String {
+    let part = |text: char| if text.is_ascii_lowercase() || text.is_ascii_digit() { text } else { '-' };
+    let parts: Vec<_> = name.split('.').map(|label| label.chars().map(part).collect::<String>()).collect();
+    let labels = parts.iter().map(|label| label.trim_matches('-')).filter(|label| !label.is_empty());
+    let mut text = labels.collect::<Vec<_>>().join(".");
+    text.truncate(200);
+    let text = text.trim_end_matches('.');
+    if text.is_empty() { "event-".to_owned() } else { format!("{text}-") }
+}
+
 fn request(note: &Note, controller: &str, instance: &str) -> http::Request<Vec<u8>> {
     let Reference { kind, name, uid } = &note.reference;
     // Events of cluster-scoped objects live in `default`.
@@ -118,8 +130,7 @@ fn request(note: &Note, controller: &str, instance: &str) -> http::Request<Vec<u
     let body = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        // The server checks the prefix as a name, and masks only a last dash.
-        "metadata": {"generateName": format!("{:.200}-", name.name), "namespace": namespace},
+        "metadata": {"generateName": prefix(&name.name), "namespace": namespace},
         "eventTime": format!("{:.6}", Timestamp::now()),
         "type": event_type,
         "reason": note.reason,
@@ -134,4 +145,26 @@ fn request(note: &Note, controller: &str, instance: &str) -> http::Request<Vec<u
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into_bytes())
         .expect("a path of a namespace's name is a valid URI")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix;
+
+    #[test]
+    fn events_are_called_by_names_that_the_api_server_takes() {
+        let long = "a".repeat(300);
+        for (name, want) in [
+            ("web", "web-"),
+            ("10.96.0.9", "10.96.0.9-"),
+            ("fd00:96::5", "fd00-96--5-"),
+            ("::1", "1-"),
+            ("::", "event-"),
+            ("system:node", "system-node-"),
+            ("Ä.b..C", "b-"),
+            (&*long, &*format!("{}-", &long[..200])),
+        ] {
+            assert_eq!(prefix(name), want, "{name}");
+        }
+    }
 }

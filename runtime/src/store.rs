@@ -1,9 +1,12 @@
 //! The State of a process, shared by those who feed it and those who read it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
 
 use portolan_core::{ChangeSet, Event, Kind, State, Watched};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::Check;
 use crate::watch::definition;
@@ -18,6 +21,8 @@ struct Inner {
     subscribers: Mutex<Vec<Weak<Subscriber>>>,
     /// Moves whenever a list was completed.
     lists: watch::Sender<u64>,
+    /// Since when kinds cannot be watched.
+    failing: Mutex<BTreeMap<Kind, Instant>>,
 }
 
 #[derive(Default)]
@@ -114,6 +119,23 @@ impl Store {
         };
         let missing: Vec<_> = kinds.iter().filter(|kind| !state.synced(**kind)).map(name).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("not listed yet: {}", missing.join(", "))) }
+    }
+
+    /// Says that the watch on a kind has failed, if it did not before.
+    pub fn watch_fails(&self, kind: Kind) {
+        let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.entry(kind).or_insert_with(Instant::now);
+    }
+
+    /// Says that the watch on a kind works.
+    pub fn watch_works(&self, kind: Kind) {
+        self.0.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&kind);
+    }
+
+    /// For how long one of these kinds could not be watched: what is known of it is at least as old. Zero while all can be.
+    pub fn unwatched(&self, kinds: &[Kind]) -> Duration {
+        let failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().filter_map(|kind| failing.get(kind)).map(Instant::elapsed).max().unwrap_or_default()
     }
 
     /// Moves whenever a list is complete, of any kind.

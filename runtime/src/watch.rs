@@ -153,6 +153,7 @@ impl<T: Watched> Watch<T> {
                 }
                 Ok(End::NoStreamLists) => self.stream_lists = false,
                 Err(error) => {
+                    self.store.watch_fails(T::KIND);
                     if failing_since.is_none() {
                         failing_since = Some(Instant::now());
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
@@ -192,6 +193,7 @@ impl<T: Watched> Watch<T> {
             }
             Err(error) => return Err(error.into()),
         };
+        self.store.watch_works(T::KIND);
         if let Some(since) = failing_since.take() {
             self.recovered.send_modify(|times| *times += 1);
             info!(kind = %T::KIND, "watching again after {:.1} s", since.elapsed().as_secs_f64());

@@ -12,6 +12,7 @@ fn the_schema_names_the_key() {
         ("controllers.replicas=0", "/controllers/replicas"),
         ("controllers.compareOnly=maybe", "/controllers/compareOnly"),
         ("controllers.loadBalancer.provider=cloud", "/controllers/loadBalancer/provider"),
+        ("controllers.serviceNodePortRange=30000", "/controllers/serviceNodePortRange"),
         ("controllers.loadBalancer.class=A/b", "/controllers/loadBalancer/class"),
         ("dns.clusterIP=dns.internal", "/dns/clusterIP"),
         ("dns.clusterIP=10.96.0.300", "/dns/clusterIP"),

@@ -521,6 +521,24 @@ fn definitions_of_custom_resources_come_with_the_release_and_outlast_it() {
     assert_eq!(definitions(&["customResources.install=true"]).len(), all);
 }
 
+#[test]
+fn the_range_of_node_ports_is_told_to_those_who_ask_for_it() {
+    let range = "controllers.serviceNodePortRange=20000-32767";
+    for (set, want) in [
+        (&[range][..], &[][..]),
+        (&[range, "controllers.serviceCIDR=true"], &[]),
+        (&["controllers.allocation=true"], &[]),
+        (&[range, "controllers.allocation=true"], &["--service-node-port-range=20000-32767"]),
+        (&[range, "controllers.loadBalancer.provider=node"], &["--service-node-port-range=20000-32767"]),
+        (&[range, "pools.enabled=true"], &["--service-node-port-range=20000-32767"]),
+    ] {
+        let objects = objects("replace-values.yaml", set);
+        let mut args = args(&objects, "Deployment", "portolan-controllers");
+        args.retain(|arg| arg.starts_with("--service-node-port-range"));
+        assert_eq!(args, want, "{set:?}");
+    }
+}
+
 /// `helm upgrade --reuse-values` takes the values of the earlier release, which lack what came since.
 #[test]
 fn values_that_came_later_may_be_absent() {
@@ -532,6 +550,7 @@ fn values_that_came_later_may_be_absent() {
         "controllers.allocation=null",
         "controllers.loadBalancer=null",
         "controllers.serviceCIDR=null",
+        "controllers.serviceNodePortRange=null",
         "proxy.announce=null",
     ];
     assert_eq!(objects("replace-values.yaml", &absent), objects("replace-values.yaml", &[]));

@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::environment::{Held, SHARD_LIMIT, Shard, Step, Uses, Write, content, plan};
@@ -26,8 +26,9 @@ use objects::{Objects, Outcome};
 const KINDS: [Kind; 3] = [Kind::Service, Kind::Pod, Kind::Namespace];
 /// ConfigMaps that are written at the same time.
 const WORKERS: usize = 4;
-/// How often all ConfigMaps are listed, to find those that somebody changed or removed.
-const LIST: Duration = Duration::from_secs(300);
+/// How often all ConfigMaps are listed, to find those that somebody changed or removed: a container that starts while one
+/// is missing has no variables.
+const LIST: Duration = Duration::from_secs(30);
 /// How long a ConfigMap stays after the last pod that wants it: a pod that takes its place is to find it. Its content may be
 /// old by then, and is written anew when that pod comes.
 const KEPT: Duration = Duration::from_secs(300);
@@ -173,7 +174,7 @@ impl Shared {
             held.content = held.content.filter(|_| as_written);
         }
         let wanted: Vec<_> = known.uses.each(&self.store.read()).collect();
-        info!(held = known.held.len(), wanted = wanted.len(), "ConfigMaps with service variables listed");
+        debug!(held = known.held.len(), wanted = wanted.len(), "ConfigMaps with service variables listed");
         wanted.into_iter().chain(known.held.keys().cloned()).for_each(|shard| self.queue.look_through(shard));
     }
 

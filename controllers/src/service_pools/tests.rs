@@ -125,6 +125,25 @@ async fn nobody_waits_for_one_that_ends() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_chosen_by_what_is_old() {
+    let pools = pools();
+    let picks = async || {
+        let verdict = pools.answer(&review("shop", "CREATE", &json!({}), true)).await;
+        !verdict.patch.is_empty()
+    };
+    assert!(picks().await);
+    pools.0.store.watch_fails(Kind::IpAddress);
+    // What else cannot be watched does not matter.
+    pools.0.store.watch_fails(Kind::Pod);
+    tokio::time::advance(STALE).await;
+    assert!(picks().await);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(!picks().await);
+    pools.0.store.watch_works(Kind::IpAddress);
+    assert!(picks().await);
+}
+
 /// A record that is for no Service, and one that is there before its Service.
 #[tokio::test]
 async fn a_recorded_address_is_not_free() {

@@ -1,6 +1,7 @@
 //! What a watch makes of a stream in protobuf, and how often it asks.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::io::Cursor;
 use http::{Request, Response};
@@ -196,4 +197,28 @@ async fn a_pause_that_is_asked_for_does_not_shorten_ones_own() {
     let busy = || Response::builder().status(503).header("retry-after", "1").body(Body::empty()).unwrap();
     let asked = asked(Duration::from_secs(120), busy).await;
     assert!(asked.len() < 30, "{} times", asked.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_kind_could_not_be_watched_is_known() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refused = refuses.clone();
+    let server = move |_: Request<Body>| {
+        let status = if refused.load(Ordering::Relaxed) { 503 } else { 200 };
+        async move { Ok::<_, kube::Error>(Response::builder().status(status).body(Body::empty()).unwrap()) }
+    };
+    let mut world = World::new();
+    world.watch.client = Client::new(tower::service_fn(server), "default");
+    world.watch.version = Some("5".to_owned());
+    let store = world.watch.store.clone();
+    let kinds = [Kind::EndpointSlice, Kind::Service];
+    assert_eq!(store.unwatched(&kinds), Duration::ZERO);
+    let watch = tokio::spawn(world.watch.run());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!((19..=20).contains(&store.unwatched(&kinds).as_secs()));
+    assert_eq!(store.unwatched(&kinds[1..]), Duration::ZERO);
+    refuses.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(store.unwatched(&kinds), Duration::ZERO);
+    watch.abort();
 }

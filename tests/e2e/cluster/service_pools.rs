@@ -254,18 +254,56 @@ pub(crate) fn by_the_chart(cluster: &Cluster) -> Result<()> {
         Ok(())
     })?;
 
+    rolls_without_a_gap(cluster)?;
     let scale = |replicas: &str| {
-        cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", replicas])?;
-        let rollout = ["rollout", "status", "-n", "kube-system", "deployment/portolan-controllers"];
-        cluster.kubectl(&[&rollout[..], &["--timeout=60s"]].concat())
+        cluster.kubectl(&["scale", "-n", "kube-system", CONTROLLERS, replicas])?;
+        cluster.kubectl(ROLLED)
     };
     scale("--replicas=0")?;
     cluster.apply(&service("shop", "meanwhile", &json!({})))?;
     scale("--replicas=2")?;
     answering(cluster)?;
     cluster.kubectl(&["label", "nodes", "--all", "portolan.dev/announce-"])?;
-    cluster.kubectl(&["delete", "namespace/shop", "namespace/lab"])?;
+    cluster.kubectl(&["delete", "namespace/shop", "namespace/lab", "namespace/roll"])?;
     cluster.kubectl(&["delete", "svcpool,nppool,lbpool", "--all"]).map(|_| ())
+}
+
+const CONTROLLERS: &str = "deployment/portolan-controllers";
+const ROLLED: &[&str] = &["rollout", "status", "-n", "kube-system", CONTROLLERS, "--timeout=120s"];
+
+/// While all replicas are replaced, one after the other, every Service gets an address of its pool.
+fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
+    cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: roll}}")?;
+    // Large enough for the leases of those that have ended and of those that follow.
+    cluster.apply(
+        "{apiVersion: portolan.dev/v1alpha1, kind: ServiceIPPool, metadata: {name: roll}, \
+         spec: {addresses: [10.96.64.0/20], namespaces: [roll]}}",
+    )?;
+    let ask = || {
+        let create =
+            ["create", "service", "clusterip", "probe", "--tcp=80", "-n", "roll", "--dry-run=server"];
+        let made: Value = serde_json::from_str(&cluster.kubectl(&[&create[..], &["-o", "json"]].concat())?)?;
+        let address = made["spec"]["clusterIP"].as_str().context("no address")?;
+        let [a, b, c, _] = address.parse::<std::net::Ipv4Addr>()?.octets();
+        ensure!((a, b) == (10, 96) && (64..80).contains(&c), "{address} is not of the pool");
+        Ok(())
+    };
+    wait_until(TIME, ask)?;
+    cluster.kubectl(&["rollout", "restart", "-n", "kube-system", CONTROLLERS])?;
+    std::thread::scope(|scope| {
+        let rolled = scope.spawn(|| cluster.kubectl(ROLLED));
+        let mut asked = 0;
+        // Some time beyond: the last one that goes is still told to.
+        let mut rest = 100;
+        while rest > 0 {
+            ask().with_context(|| format!("after {asked} others"))?;
+            asked += 1;
+            rest -= usize::from(rolled.is_finished());
+        }
+        rolled.join().map_err(|_| anyhow::anyhow!("kubectl"))??;
+        ensure!(asked > 100, "only {asked} were asked for");
+        Ok(())
+    })
 }
 
 /// What the chart switches on for it.

@@ -171,7 +171,10 @@ impl fmt::Display for Finding {
                 write!(f, "cluster IP {address} of Service {owner} is in no ServiceCIDR; please recreate it")
             }
             Self::PortOutOfRange { port, owner, range } => {
-                write!(f, "node port {port} of Service {owner} is not in {range}; please recreate it")
+                write!(
+                    f,
+                    "node port {port} of Service {owner} is not in {range} (--service-node-port-range); please recreate it"
+                )
             }
             Self::NotRecorded { address, owner } => {
                 write!(

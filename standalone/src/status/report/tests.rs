@@ -114,7 +114,7 @@ fn what_is_wrong_is_told_with_its_reason() {
         "ClusterIPAlreadyAllocated  cluster IP 10.96.0.9 of Service shop/port belongs to Service shop/web; please recreate shop/port\n",
         "ClusterIPOutOfRange        cluster IP 10.97.0.1 of Service shop/out is in no ServiceCIDR; please recreate it\n",
         "IPAddressNotAllocated      10.96.0.77 is recorded for Service shop/gone, and no Service has it: nobody can get it\n",
-        "PortOutOfRange             node port 29999 of Service shop/port is not in 30000-32767; please recreate it\n",
+        "PortOutOfRange             node port 29999 of Service shop/port is not in 30000-32767 (--service-node-port-range); please recreate it\n",
         "Load balancers without an address: shop/port\n",
         "Wrong: 1 part is not ready, nobody leads the controllers, 4 findings.\n",
     ] {
