@@ -223,8 +223,12 @@ impl Allocator {
 /// How many pools an explanation names: an Event has 1 KiB.
 const TOLD: usize = 8;
 
-/// Of two that claim one address, the lower keeps it: the one that shows it, else the older, and of equally old ones
-/// always the same.
-fn right(held: &Holding, ip: IpAddr) -> (bool, bool, Option<Timestamp>, &Arc<str>) {
-    (!held.shown.contains(&ip), held.created.is_none(), held.created, &held.uid)
+/// Of two that claim one address, the lower keeps it: one that was not given another instead, of these the one that shows
+/// it, else the older, and of equally old ones always the same.
+///
+/// Who was given another one shows this one only until its status is written, or because somebody else wrote it there.
+fn right(held: &Holding, ip: IpAddr) -> (bool, bool, bool, Option<Timestamp>, &Arc<str>) {
+    let mut given = held.claimed.iter().filter(|given| IpFamily::of(**given) == IpFamily::of(ip));
+    let another = given.next().is_some_and(|given| *given != ip);
+    (another, !held.shown.contains(&ip), held.created.is_none(), held.created, &held.uid)
 }

@@ -258,6 +258,43 @@ fn of_two_that_can_no_longer_share_the_younger_goes() {
 }
 
 #[test]
+fn of_two_that_come_to_show_one_address_the_younger_goes() {
+    for promised in [false, true] {
+        let mut pools = with(&["a 192.0.2.0/30"]);
+        let young = if promised { "n/young made:2" } else { "n/young made:2 shows:192.0.2.0" };
+        assert_eq!(pools.ask(young), "192.0.2.0");
+        assert_eq!(pools.woken(), "");
+        pools.see(&service("n/old made:1 shows:192.0.2.0"));
+        assert_eq!(pools.woken(), "n/old n/young", "nobody else would ask for it again");
+        assert_eq!(pools.ask("n/old made:1 shows:192.0.2.0"), "192.0.2.0");
+        assert_eq!(pools.ask(young), "192.0.2.1");
+        pools.see(&service("n/young made:2 shows:192.0.2.1"));
+        assert_eq!(pools.woken(), "");
+    }
+}
+
+#[test]
+fn a_status_that_somebody_else_wrote_takes_no_address_from_its_owner() {
+    let mut pools = with(&["a 192.0.2.0/30"]);
+    assert_eq!(pools.ask("n/old made:1 shows:192.0.2.1"), "192.0.2.1");
+    assert_eq!(pools.ask("n/young made:2 shows:192.0.2.0"), "192.0.2.0");
+    assert_eq!(pools.ask("n/old made:1 shows:192.0.2.0"), "192.0.2.1");
+    assert_eq!(pools.woken(), "n/old n/young");
+    assert_eq!(pools.ask("n/young made:2 shows:192.0.2.0"), "192.0.2.0", "although it is younger");
+    pools.see(&service("n/old made:1 shows:192.0.2.1"));
+    assert_eq!(pools.woken(), "");
+}
+
+#[test]
+fn those_that_share_are_not_woken_by_one_more() {
+    let mut pools = with(&["a 192.0.2.0/30"]);
+    assert_eq!(pools.ask("n/a key:k port:80 shows:192.0.2.0"), "192.0.2.0");
+    assert_eq!(pools.ask("n/b key:k port:81"), "192.0.2.0");
+    pools.see(&service("n/b key:k port:81 shows:192.0.2.0"));
+    assert_eq!(pools.woken(), "");
+}
+
+#[test]
 fn an_address_whose_pool_goes_or_changes_is_kept_and_told_of() {
     let mut pools = with(&["a 192.0.2.0/30"]);
     let shown = service("n/a shows:192.0.2.1");
