@@ -311,9 +311,9 @@ impl Allocator {
 }
 
 /// What the holders of an address are told of its pool depends on these.
-fn says(catalog: &Catalog, ip: IpAddr) -> Option<(&Arc<str>, &PoolScope)> {
-    let pool = &catalog.pool_of(ip)?.pool;
-    Some((&pool.meta.name, &pool.spec.scope))
+fn says(catalog: &Catalog, ip: IpAddr) -> Option<(&Arc<str>, &PoolScope, bool)> {
+    let entry = catalog.pool_of(ip)?;
+    Some((&entry.pool.meta.name, &entry.pool.spec.scope, entry.avoids(ip)))
 }
 
 impl Entry {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use portolan_core::{Event, Service};
+use portolan_core::{Event, Moment, Service};
 use portolan_runtime::{Backoff, Leadership, Store};
 use tracing::{info, warn};
 
@@ -46,6 +46,57 @@ async fn adopt(client: &Client, store: &Store) -> Result<(), String> {
     let request = http::Request::get(LIST).header(http::header::ACCEPT, portolan_core::Encoding::ACCEPT);
     let answer = call(client, request, Vec::new()).await?;
     let services = answer.items::<Service>().map_err(|error| error.to_string())?;
+    take_in(store, services, sent)
+}
+
+/// Puts what was listed into the State, or tells that not all of it stays there. An address whose Service is not in the State
+/// would be free.
+fn take_in(store: &Store, services: Vec<Service>, sent: Moment) -> Result<(), String> {
+    let names: Vec<_> = services.iter().map(|service| service.meta.object_name()).collect();
     store.apply(services.into_iter().map(|service| Event::Answered(service, sent)));
-    Ok(())
+    let state = store.read();
+    if state.services.listing() {
+        // It may be older, and removes what it does not name.
+        return Err("the watch of Services is in the middle of a list".to_owned());
+    }
+    // Of those that are not there it has to be known that they were deleted.
+    let missing = names.iter().find(|name| state.services.get(name).is_none());
+    match missing.filter(|_| !state.services.remembers(sent)) {
+        Some(name) => Err(format!("Service {name} is not known to the watch yet, or not any more")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{Meta, ObjectName};
+
+    use super::*;
+
+    fn service(name: &str) -> Service {
+        let meta = Meta { resource_version: 7, ..Meta::named(ObjectName::new("n", name)) };
+        Service { meta, ..Service::default() }
+    }
+
+    #[test]
+    fn a_list_is_asked_for_again_if_a_service_of_it_was_not_taken_in() {
+        let store = Store::new();
+        let sent = || store.read().services.moment();
+        let lists = |events: &[Event<Service>]| store.apply(events.iter().cloned());
+        lists(&[Event::ListBegins, Event::ListEnds]);
+        let early = sent();
+        lists(&[Event::ListBegins, Event::ListEnds]);
+        assert!(take_in(&store, vec![service("a")], early).is_err(), "a list came between");
+        assert_eq!(take_in(&store, vec![service("a")], sent()), Ok(()));
+        assert_eq!(take_in(&store, vec![service("a")], early), Ok(()), "it is there");
+
+        lists(&[Event::ListBegins]);
+        assert!(take_in(&store, vec![service("b")], sent()).is_err(), "it may go with the list");
+        lists(&[Event::ListEnds]);
+        assert_eq!(take_in(&store, vec![service("b")], sent()), Ok(()));
+
+        let before = sent();
+        lists(&[Event::Deleted(ObjectName::new("n", "b"), 9)]);
+        assert_eq!(take_in(&store, vec![service("b")], before), Ok(()), "it is known to be gone");
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::{AddressRange, IpFamily, LoadBalancerPool, RankedPool, next_ip, ranked_pools};
+use portolan_core::{
+    AddressRange, IpFamily, LoadBalancerPool, LoadBalancerPoolSpec, RankedPool, next_ip, ranked_pools,
+};
 
 use super::ledger::Turn;
 
@@ -123,7 +125,7 @@ impl Catalog {
         held: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
         let spec = &self.pools.get(pool)?.pool.spec;
-        let given = |ip| !(held(ip) || spec.avoid_buggy_ips && buggy(ip));
+        let given = |ip| !held(ip) && !avoids(spec, ip);
         for range in spec.ranges.iter().filter(|range| range.family() == family) {
             let Some(slot) = self.slots.get_mut(&range.first()) else { continue };
             while let Some(ip) = slot.lowest {
@@ -147,8 +149,9 @@ impl Catalog {
         }
         let entry = self.pools.get_mut(&slot.pool)?;
         let family = index(IpFamily::of(ip));
+        let avoided = entry.avoids(ip);
         let mut counts = vec![&mut entry.used[family]];
-        if entry.pool.spec.avoid_buggy_ips && buggy(ip) {
+        if avoided {
             counts.push(&mut entry.used_beyond[family]);
         }
         for count in counts {
@@ -169,6 +172,11 @@ impl Catalog {
 }
 
 impl Entry {
+    /// Whether the pool has that address and gives it to nobody, however it is asked for.
+    pub(super) fn avoids(&self, ip: IpAddr) -> bool {
+        avoids(&self.pool.spec, ip)
+    }
+
     /// Addresses that Services have.
     pub(super) fn used(&self, family: IpFamily) -> u128 {
         self.used[index(family)]
@@ -191,6 +199,10 @@ impl Entry {
         };
         ranges.map(given).fold(0, u128::saturating_add)
     }
+}
+
+fn avoids(spec: &LoadBalancerPoolSpec, ip: IpAddr) -> bool {
+    spec.avoid_buggy_ips && buggy(ip)
 }
 
 /// Whether an address may be taken for that of a network, or for everybody's in it.

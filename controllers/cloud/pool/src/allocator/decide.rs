@@ -89,9 +89,10 @@ impl Allocator {
         let held = self.ledger.get(name)?;
         let mut has = held.claimed.iter().chain(&held.shown).filter(|ip| IpFamily::of(**ip) == family);
         let asked = |ip: IpAddr| {
-            let pool = self.catalog.pool_of(ip).map(|entry| &entry.pool.meta.name);
+            let entry = self.catalog.pool_of(ip);
+            let pool = entry.map(|entry| &entry.pool.meta.name);
             // What was chosen and not shown yet goes with its pool.
-            (pool.is_some() || held.shown.contains(&ip))
+            (entry.is_some_and(|entry| !entry.avoids(ip)) || held.shown.contains(&ip))
                 && request.address(family).is_none_or(|wanted| wanted == ip)
                 && request.pool.as_ref().is_none_or(|wanted| pool == Some(wanted))
         };
@@ -121,6 +122,9 @@ impl Allocator {
         let pool = &entry.pool.meta.name;
         if let Some(wanted) = request.pool.as_ref().filter(|wanted| *wanted != pool) {
             return Err(format!("{ip} is in LoadBalancerPool {pool:?}, and not in {wanted:?}"));
+        }
+        if entry.avoids(ip) {
+            return Err(avoided(entry, ip));
         }
         if !self.admits(entry, name, request) {
             return Err(format!("{ip} is in LoadBalancerPool {pool:?}, which does not admit this Service"));
@@ -160,7 +164,10 @@ impl Allocator {
         let fits = |ip: &IpAddr| {
             let mut others = self.ledger.holders(*ip).filter(|(holder, _)| *holder != name);
             IpFamily::of(*ip) == family
-                && self.catalog.pool_of(*ip).is_some_and(|entry| pools.contains(&entry.pool.meta.name))
+                && self
+                    .catalog
+                    .pool_of(*ip)
+                    .is_some_and(|entry| pools.contains(&entry.pool.meta.name) && !entry.avoids(*ip))
                 && others.all(|(_, held)| share.conflict(&held.share).is_none())
         };
         self.ledger.shared_under(share.key.as_ref()?).into_iter().find(fits)
@@ -177,6 +184,9 @@ impl Allocator {
         let Some(entry) = self.catalog.pool_of(ip) else {
             return Some(format!("{ip} is in no LoadBalancerPool that can be used"));
         };
+        if entry.avoids(ip) {
+            return Some(avoided(entry, ip));
+        }
         let text =
             || format!("LoadBalancerPool {:?} of {ip} does not admit this Service", &entry.pool.meta.name);
         (!self.admits(entry, name, request)).then(text)
@@ -220,11 +230,21 @@ impl Allocator {
     }
 }
 
+/// Why a pool does not give an address that it has.
+fn avoided(entry: &Entry, ip: IpAddr) -> String {
+    let pool = &entry.pool.meta.name;
+    format!("{ip} is in LoadBalancerPool {pool:?}, which gives none that end in .0 or .255 (avoidBuggyIPs)")
+}
+
 /// How many pools an explanation names: an Event has 1 KiB.
 const TOLD: usize = 8;
 
-/// Of two that claim one address, the lower keeps it: the one that shows it, else the older, and of equally old ones
-/// always the same.
-fn right(held: &Holding, ip: IpAddr) -> (bool, bool, Option<Timestamp>, &Arc<str>) {
-    (!held.shown.contains(&ip), held.created.is_none(), held.created, &held.uid)
+/// Of two that claim one address, the lower keeps it: one that was not given another instead, of these the one that shows
+/// it, else the older, and of equally old ones always the same.
+///
+/// Who was given another one shows this one only until its status is written, or because somebody else wrote it there.
+fn right(held: &Holding, ip: IpAddr) -> (bool, bool, bool, Option<Timestamp>, &Arc<str>) {
+    let mut given = held.claimed.iter().filter(|given| IpFamily::of(**given) == IpFamily::of(ip));
+    let another = given.next().is_some_and(|given| *given != ip);
+    (another, !held.shown.contains(&ip), held.created.is_none(), held.created, &held.uid)
 }

@@ -61,7 +61,8 @@ pub(super) struct Effect {
     pub(super) turned: Vec<(IpAddr, Turn)>,
     /// Addresses on which there is more room than before.
     pub(super) roomier: Vec<IpAddr>,
-    /// Services that have an address in common of which one has other ports, or another key or selector, now; with that one.
+    /// Services that have an address in common of which one has other ports, or another key or selector, now, or which they
+    /// cannot share and one shows only now; with that one.
     pub(super) concerned: Vec<ObjectName>,
 }
 
@@ -136,6 +137,18 @@ impl Ledger {
                 effect.roomier.push(*ip);
                 let holders = self.holders.get(ip).filter(|holders| holders.len() > 1);
                 effect.concerned.extend(holders.into_iter().flatten().cloned());
+            }
+        }
+        // Nobody is given what another one has: somebody else wrote that status. Whoever has less right to it has to go.
+        if let Some(holding) = &holding {
+            let known = before.as_ref().map_or(&[][..], |before| &before.shown);
+            let unlike = |held: &Holding| holding.share.conflict(&held.share).is_some();
+            for ip in holding.shown.iter().filter(|ip| !known.contains(ip)) {
+                let others = self.holders(*ip).filter(|(_, held)| unlike(held));
+                let others: Vec<_> = others.map(|(other, _)| other.clone()).collect();
+                if !others.is_empty() {
+                    effect.concerned.extend(others.into_iter().chain([name.clone()]));
+                }
             }
         }
         if let Some(key) = before.and_then(|holding| holding.share.key) {

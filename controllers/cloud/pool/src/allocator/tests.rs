@@ -258,6 +258,43 @@ fn of_two_that_can_no_longer_share_the_younger_goes() {
 }
 
 #[test]
+fn of_two_that_come_to_show_one_address_the_younger_goes() {
+    for promised in [false, true] {
+        let mut pools = with(&["a 192.0.2.0/30"]);
+        let young = if promised { "n/young made:2" } else { "n/young made:2 shows:192.0.2.0" };
+        assert_eq!(pools.ask(young), "192.0.2.0");
+        assert_eq!(pools.woken(), "");
+        pools.see(&service("n/old made:1 shows:192.0.2.0"));
+        assert_eq!(pools.woken(), "n/old n/young", "nobody else would ask for it again");
+        assert_eq!(pools.ask("n/old made:1 shows:192.0.2.0"), "192.0.2.0");
+        assert_eq!(pools.ask(young), "192.0.2.1");
+        pools.see(&service("n/young made:2 shows:192.0.2.1"));
+        assert_eq!(pools.woken(), "");
+    }
+}
+
+#[test]
+fn a_status_that_somebody_else_wrote_takes_no_address_from_its_owner() {
+    let mut pools = with(&["a 192.0.2.0/30"]);
+    assert_eq!(pools.ask("n/old made:1 shows:192.0.2.1"), "192.0.2.1");
+    assert_eq!(pools.ask("n/young made:2 shows:192.0.2.0"), "192.0.2.0");
+    assert_eq!(pools.ask("n/old made:1 shows:192.0.2.0"), "192.0.2.1");
+    assert_eq!(pools.woken(), "n/old n/young");
+    assert_eq!(pools.ask("n/young made:2 shows:192.0.2.0"), "192.0.2.0", "although it is younger");
+    pools.see(&service("n/old made:1 shows:192.0.2.1"));
+    assert_eq!(pools.woken(), "");
+}
+
+#[test]
+fn those_that_share_are_not_woken_by_one_more() {
+    let mut pools = with(&["a 192.0.2.0/30"]);
+    assert_eq!(pools.ask("n/a key:k port:80 shows:192.0.2.0"), "192.0.2.0");
+    assert_eq!(pools.ask("n/b key:k port:81"), "192.0.2.0");
+    pools.see(&service("n/b key:k port:81 shows:192.0.2.0"));
+    assert_eq!(pools.woken(), "");
+}
+
+#[test]
 fn an_address_whose_pool_goes_or_changes_is_kept_and_told_of() {
     let mut pools = with(&["a 192.0.2.0/30"]);
     let shown = service("n/a shows:192.0.2.1");
@@ -303,12 +340,35 @@ fn pools_are_counted_by_the_addresses_that_somebody_has() {
     assert_eq!(figures(&mut pools), (1, 1, 253, 0, i64::MAX));
     pools.ask("n/b key:k port:2");
     assert_eq!(figures(&mut pools), (0, 1, 253, 0, i64::MAX), "they share it");
-    assert_eq!(pools.ask("n/c ip:192.0.2.0"), "192.0.2.0");
+    assert_eq!(pools.ask("n/c shows:192.0.2.0"), "192.0.2.0");
     assert_eq!(figures(&mut pools), (1, 2, 253, 0, i64::MAX), "not one of those that are given");
     for name in ["a", "b", "c"] {
         pools.gone(&ObjectName::new("n", name));
     }
     assert_eq!(figures(&mut pools), (1, 0, 254, 0, i64::MAX));
+}
+
+#[test]
+fn what_a_pool_leaves_out_is_given_to_nobody_however_it_is_asked_for() {
+    let mut pools = with(&["a 192.0.2.0/24 buggy"]);
+    let why = |ip: &str| {
+        format!("{ip} is in LoadBalancerPool \"a\", which gives none that end in .0 or .255 (avoidBuggyIPs)")
+    };
+    for words in ["n/a ip:192.0.2.255", "n/a field:192.0.2.255", "n/a pool:a ip:192.0.2.255"] {
+        assert_eq!(pools.ask(words), format!("! {}", why("192.0.2.255")));
+    }
+    assert_eq!(pools.ask("n/b"), "192.0.2.1");
+    pools.set_pools(vec![pool("a 192.0.2.0/24")]);
+    assert_eq!(pools.woken(), "n/a", "it has been waiting for that");
+    assert_eq!(pools.ask("n/a pool:a ip:192.0.2.255"), "192.0.2.255");
+    let shown = "n/c key:k port:80 shows:192.0.2.0";
+    pools.see(&service(shown));
+    pools.set_pools(vec![pool("a 192.0.2.0/24 buggy")]);
+    assert_eq!(pools.woken(), "n/a n/c", "they are to be told");
+    let kept = pools.ensure(&service(shown), at(0)).unwrap();
+    assert_eq!((told(Ok(kept.clone())).as_str(), kept.kept), ("192.0.2.0", vec![why("192.0.2.0")]));
+    assert_eq!(pools.ask("n/e key:k port:81"), "192.0.2.2", "it is not shared with more");
+    assert_eq!(pools.ask("n/a ip:192.0.2.255"), format!("! {}", why("192.0.2.255")), "it was only promised");
 }
 
 #[test]
