@@ -137,7 +137,8 @@ impl<'a> Session<'a> {
         set.merge(&changes.take());
         let now = clock::now();
         let mut touched = set.touched_services();
-        if !set.load_balancer_pools.is_empty() {
+        let pools = set.load_balancer_pools.iter().any(|(_, edit)| pools::concerns(edit));
+        if pools {
             // A pool may have the address of any Service.
             touched.extend(state.services.names());
         }
@@ -154,12 +155,12 @@ impl<'a> Session<'a> {
                 self.agent.lease(&node, edit.new.is_some().then_some(member), now);
             }
         }
-        if !set.load_balancer_pools.is_empty() {
+        if pools {
             self.responder.place(|address| pools::announced(&state, address));
         }
         self.take_in_own(&state, now);
         drop(state);
-        if !set.load_balancer_pools.is_empty() {
+        if pools {
             self.look_at_links();
         }
     }
@@ -208,8 +209,8 @@ impl<'a> Session<'a> {
         self.context.metrics.announced.set(i64::try_from(self.agent.held().len()).unwrap_or(i64::MAX));
     }
 
-    /// Tells the Services of addresses that came here, or that an interface announces now. Reasons are MetalLB's, and the text of the
-    /// first.
+    /// Tells the Services of addresses that came here, or that an interface announces now. Reasons are MetalLB's, and what the text
+    /// of the first begins with.
     fn tell(&mut self, came: &BTreeSet<IpAddr>) {
         let before = std::mem::replace(&mut self.nowhere, self.responder.nowhere().collect());
         let node = &self.context.node;
@@ -217,7 +218,7 @@ impl<'a> Session<'a> {
             .union(came)
             .filter(|address| !self.nowhere.contains(*address) && self.agent.held().contains(*address));
         for address in fine {
-            let text = format!("announcing from node \"{node}\" with protocol \"layer2\"");
+            let text = format!("announcing from node \"{node}\" with protocol \"layer2\": {address}");
             self.tell_services(*address, EventType::Normal, "nodeAssigned", &text);
         }
         for address in
