@@ -5,8 +5,8 @@
 //! long it tolerates that others know more.
 //!
 //! - A node announces for `T` after the **start** of its last renewal, and only counts a renewal once its own watch
-//!   has delivered it. The watch delivers in order, so the node then knows every Lease that was written before that
-//!   renewal began: what it knows of Leases is never older than `T` when it announces.
+//!   has delivered it, whether or not it was answered. The watch delivers in order, so the node then knows every Lease
+//!   that was written before that renewal began: what it knows of Leases is never older than `T` when it announces.
 //! - A node holds another dead when by what it knew at the start of its last renewal the other's Lease had not moved
 //!   for `D`, by its own clock. The other had then stopped `D - T` before, or it has come back and asks (see below).
 //! - Each Lease tells up to which versions of Leases, Services, EndpointSlices and pools its node knows and acts on. A
@@ -18,6 +18,10 @@
 //!   `G`) after an address came to a node, no other announces it, whatever others tell.
 //! - A node whose own Lease ran out comes back like one that joins. A node whose watch of Leases stands still leaves,
 //!   as far as it can, or else its Lease would keep addresses that it may not announce.
+//! - For the same reason a node that may not announce writes its Lease as one that nobody holds, until one of these
+//!   writes is seen within `T` / 2: whoever needs longer has each renewal run out before it sees the next. A renewal
+//!   that was sent before such a write never counts; and each is written over the version that was there, so that none
+//!   can come after a later one did. Who tells that it left is silent until it has come back.
 //!
 //! So no address is announced by two nodes, unless a whole machine is stopped in a way that also stops its clock (a
 //! hypervisor's pause). Such a node goes on where it was: for `T` at most until its Lease moves again, and the node that
@@ -46,13 +50,22 @@ pub struct Times {
     pub renew: Duration,
     /// The same when others wait for what the next one tells.
     pub soon: Duration,
+    /// How long a renewal may take on a node that others can rely on.
+    pub timely: Duration,
 }
 
 impl Times {
     /// With a Lease of that duration: four renewals fit in, so that three may fail before others take over, and a
     /// fifth of it is left for a node to fall silent.
     pub fn of(lease: Duration) -> Self {
-        Self { lease, tenure: lease * 4 / 5, behind: lease / 5, renew: lease / 4, soon: lease / 50 }
+        Self {
+            lease,
+            tenure: lease * 4 / 5,
+            behind: lease / 5,
+            renew: lease / 4,
+            soon: lease / 50,
+            timely: lease * 2 / 5,
+        }
     }
 }
 
@@ -71,6 +84,27 @@ pub struct Decision {
     pub leave: bool,
     /// When to ask again, if nothing happens before and no renewal ends.
     pub wake: Option<Duration>,
+}
+
+/// What a renewal writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the node holds its Lease; else others are not to count on it.
+    pub held: bool,
+    /// Up to which versions it knows all, and acted on it.
+    pub seen: Versions,
+    /// The newest versions that it was told of.
+    pub told: Versions,
+}
+
+/// A renewal that our watch has not shown.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// What the Lease then says, and no other time.
+    renewed: i128,
+    began: Duration,
+    held: bool,
+    answered: bool,
 }
 
 /// An address of ours that others may not have stopped to announce.
@@ -99,10 +133,12 @@ pub struct Agent {
     causes: BTreeMap<IpAddr, Versions>,
     gains: BTreeMap<IpAddr, Gain>,
     held: BTreeSet<IpAddr>,
-    /// Renewals that were answered but not yet seen by our watch: version and start.
-    answered: Vec<(u64, Duration)>,
-    /// Start of the last renewal that our watch has shown.
+    /// In the order of sending. Those without an answer may have been written, too.
+    sent: Vec<Sent>,
+    /// Start of the last renewal that our watch has shown, unless others were told since not to count on us.
     confirmed: Option<Duration>,
+    /// Whether a write of a Lease that we did not hold was seen in time: the next one is to hold it.
+    timely: bool,
     /// Start of the last one that was sent.
     began: Option<Duration>,
     /// Whether others wait for our next renewal.
@@ -127,8 +163,9 @@ impl Agent {
             causes: BTreeMap::new(),
             gains: BTreeMap::new(),
             held: BTreeSet::new(),
-            answered: Vec::new(),
+            sent: Vec::new(),
             confirmed: None,
+            timely: false,
             began: None,
             urgent: false,
             behind: None,
@@ -154,6 +191,7 @@ impl Agent {
     /// Takes in a Lease, our own too, as the watch delivers it; `None` if it is gone.
     pub fn lease(&mut self, node: &Arc<str>, member: Option<Member>, now: Duration) {
         let version = member.as_ref().map_or(0, |member| member.version);
+        let renewed = member.as_ref().map(|member| member.renewed);
         let part = |member: Option<&Member>| {
             member.filter(|member| !member.duration.is_zero()).map(|member| member.reach.clone())
         };
@@ -165,26 +203,33 @@ impl Agent {
             Some(member) => self.members.tell(node, member, now),
             None => self.members.gone(node, *node == self.node, now),
         }
-        if *node == self.node {
-            self.confirm(version, now);
+        if let Some(renewed) = renewed.filter(|_| *node == self.node) {
+            self.confirm(renewed, version, now);
         }
         self.refresh(now);
     }
 
-    /// Our Lease is about to be renewed; what [`Agent::decide`] said has been done. What it is to
-    /// tell that we have seen, and were told of.
-    pub fn renewing(&mut self, now: Duration) -> (Versions, Versions) {
+    /// Our Lease is about to be renewed, which is to say this time and has never said it; what [`Agent::decide`] said
+    /// has been done. What it is to tell.
+    pub fn renewing(&mut self, renewed: i128, now: Duration) -> Report {
+        // Others need not notice that a process was killed and began anew. And a write over no version may come late.
+        let own = self.members.get(&self.node);
+        let holds = own.is_none_or(|own| self.began.is_none() && !own.duration.is_zero());
+        let held = std::mem::take(&mut self.timely) || holds || now < self.until();
+        let lease = self.times.lease;
+        self.sent.retain(|sent| (held || !sent.held) && (sent.answered || now < sent.began + lease));
+        if !held {
+            self.confirmed = None;
+        }
+        self.sent.push(Sent { renewed, began: now, held, answered: false });
         self.began = Some(now);
         self.urgent = false;
-        (self.seen, self.told)
+        Report { held, seen: self.seen, told: self.told }
     }
 
-    /// The renewal that began then was accepted and made this version of the Lease.
-    pub fn renewed(&mut self, began: Duration, version: u64, now: Duration) {
-        self.answered.push((version, began));
-        let told = self.members.get(&self.node).map_or(0, |member| member.version);
-        self.confirm(told, now);
-        self.refresh(now);
+    /// The renewal with this time was accepted.
+    pub fn renewed(&mut self, renewed: i128) {
+        self.sent.iter_mut().filter(|sent| sent.renewed == renewed).for_each(|sent| sent.answered = true);
     }
 
     /// Our next renewal is to tell that we can announce elsewhere: others wait for it.
@@ -245,23 +290,28 @@ impl Agent {
 
     /// Whether our watch has not shown a renewal that was answered long ago.
     fn is_deaf(&self, now: Duration) -> bool {
-        self.answered.iter().any(|(_, began)| now >= *began + self.times.lease)
+        self.answered().any(|began| now >= began + self.times.lease)
     }
 
     fn until(&self) -> Duration {
         self.confirmed.map_or(Duration::ZERO, |began| began + self.times.tenure)
     }
 
-    /// Our watch has shown our Lease at this version: what it told before is known.
-    fn confirm(&mut self, told: u64, now: Duration) {
-        let Some((version, began)) =
-            self.answered.iter().copied().filter(|(version, _)| *version <= told).max()
-        else {
+    /// Starts of the renewals that were answered and that our watch has not shown.
+    fn answered(&self) -> impl Iterator<Item = Duration> {
+        self.sent.iter().filter(|sent| sent.answered).map(|sent| sent.began)
+    }
+
+    /// Our watch has shown our Lease with this time: what was told before that was sent is known.
+    fn confirm(&mut self, renewed: i128, version: u64, now: Duration) {
+        let Some(index) = self.sent.iter().position(|sent| sent.renewed == renewed) else { return };
+        let Some(shown) = self.sent.drain(..=index).next_back() else { return };
+        if !shown.held {
+            self.timely = now <= shown.began + self.times.timely;
             return;
-        };
-        self.answered.retain(|(version, _)| *version > told);
+        }
         let anew = self.confirmed.is_none() || now >= self.until();
-        self.confirmed = self.confirmed.max(Some(began));
+        self.confirmed = Some(shown.began);
         if anew {
             self.membership = self.membership.max(version);
             let ours: Vec<_> = self.owned().collect();
@@ -347,7 +397,8 @@ impl Agent {
         match self.began {
             None => self.behind.is_none().then(|| self.members.judged(&self.node)),
             // Renewals that our watch does not show would only keep others from taking over.
-            Some(_) if now >= self.until() && !self.answered.is_empty() => None,
+            Some(_) if now >= self.until() && self.answered().next().is_some() => None,
+            Some(began) if self.timely => Some(began),
             Some(began) => Some(began + if self.urgent { self.times.soon } else { self.times.renew }),
         }
     }
@@ -358,7 +409,7 @@ impl Agent {
         let others = self.live.keys().filter(|node| **node != self.node);
         let expiries = others.filter_map(|node| self.members.expires(node));
         let behind = self.behind.map(|since| since + self.times.behind);
-        let deaf = self.answered.iter().map(|(_, began)| *began + self.times.lease);
+        let deaf = self.answered().map(|began| began + self.times.lease);
         tenure.into_iter().chain(gains).chain(expiries).chain(behind).chain(deaf).filter(|at| *at > now).min()
     }
 }

@@ -14,7 +14,7 @@ mod versions;
 pub mod wire;
 
 pub use addresses::Addresses;
-pub use agent::{Agent, Decision, Times};
+pub use agent::{Agent, Decision, Report, Times};
 pub use claim::{Candidates, Claim, Wanted, claim};
 pub use members::{Member, Members};
 pub use rank::rank;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Request;
 use jiff::Timestamp;
 use kube::Client;
-use portolan_announce::{Member, Reach, Versions};
+use portolan_announce::{Member, Reach, Report};
 use serde_json::{Value, json};
 
 /// Label of the Leases of nodes that announce, and its value.
@@ -24,40 +24,31 @@ pub(super) struct OwnLease {
 }
 
 impl OwnLease {
-    /// Writes that the node lives, what it has seen and was told of, and where it can announce, over the version that is there (`None` = none is). The new
-    /// version.
-    pub(super) async fn renew(
+    /// Writes what the node reports, when that is, and where it can announce, over the version that is there (`None` =
+    /// none is). The new version.
+    pub(super) async fn write(
         &self,
         over: Option<u64>,
-        report: (Versions, Versions),
+        report: Report,
+        renewed: Timestamp,
         reach: &Reach,
     ) -> Result<u64, kube::Error> {
-        self.write(over, report, reach, true).await
+        let answer: Value = self.client.request(self.request(over, report, renewed, reach)).await?;
+        let version = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        Ok(version.and_then(|version| version.parse().ok()).unwrap_or(0))
     }
 
     /// Writes that nobody holds the Lease any more.
     pub(super) async fn give_back(self, over: u64) -> Result<u64, kube::Error> {
-        self.write(Some(over), Default::default(), &Reach::default(), false).await
-    }
-
-    async fn write(
-        &self,
-        over: Option<u64>,
-        report: (Versions, Versions),
-        reach: &Reach,
-        held: bool,
-    ) -> Result<u64, kube::Error> {
-        let answer: Value = self.client.request(self.request(over, report, reach, held)).await?;
-        let version = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-        Ok(version.and_then(|version| version.parse().ok()).unwrap_or(0))
+        self.write(Some(over), Report::default(), Timestamp::now(), &Reach::default()).await
     }
 
     fn request(
         &self,
         over: Option<u64>,
-        report: (Versions, Versions),
+        report: Report,
+        renewed: Timestamp,
         reach: &Reach,
-        held: bool,
     ) -> Request<Vec<u8>> {
         let name = format!("{}{}", Member::PREFIX, self.node);
         let mut metadata = json!({
@@ -65,8 +56,8 @@ impl OwnLease {
             "namespace": self.namespace,
             "labels": {LABEL.0: LABEL.1},
             "annotations": {
-                Member::SEEN: report.0.to_string(),
-                Member::TOLD: report.1.to_string(),
+                Member::SEEN: report.seen.to_string(),
+                Member::TOLD: report.told.to_string(),
                 Member::REACH: reach.to_string(),
             },
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": *self.node, "uid": *self.node_uid}],
@@ -79,9 +70,9 @@ impl OwnLease {
             "kind": "Lease",
             "metadata": metadata,
             "spec": {
-                "holderIdentity": if held { &*self.node } else { "" },
+                "holderIdentity": if report.held { &*self.node } else { "" },
                 "leaseDurationSeconds": self.duration.as_secs(),
-                "renewTime": format!("{:.6}", Timestamp::now()),
+                "renewTime": format!("{renewed:.6}"),
             },
         });
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);

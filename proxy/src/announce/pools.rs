@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::{Announce, LoadBalancerPool, State, ranked_pools};
+use portolan_core::{Announce, Edit, LoadBalancerPool, State, ranked_pools};
 
 /// On which interfaces nodes announce the address, by name; empty = those of its network. `None`: on none, since it is of no
 /// pool, or of one that does not say so.
@@ -12,6 +12,15 @@ pub(super) fn announced(state: &State, address: IpAddr) -> Option<Vec<Arc<str>>>
     pool(state, address)
         .filter(|pool| pool.spec.announce == Announce::Layer2)
         .map(|pool| pool.spec.interfaces.clone())
+}
+
+/// Whether an edit changes anything that is asked of a pool here: its status, which moves with each address that a Service
+/// gets or gives back, is not.
+pub(super) fn concerns(edit: &Edit<LoadBalancerPool>) -> bool {
+    fn looked_at(pool: &Arc<LoadBalancerPool>) -> impl PartialEq {
+        (&pool.spec, pool.meta.creation_timestamp)
+    }
+    edit.old.as_ref().map(looked_at) != edit.new.as_ref().map(looked_at)
 }
 
 /// The interfaces that any pool names.
@@ -54,6 +63,24 @@ mod tests {
         state.apply(pool("prod", "2026-01-03T00:00:00Z", "Layer2"), &mut ChangeSet::default());
         assert!(announced(&state, address).is_none());
         assert!(announced(&state, "192.0.2.16".parse().unwrap()).is_none(), "of no pool");
+    }
+
+    #[test]
+    fn the_status_of_a_pool_concerns_nobody_who_announces() {
+        let mut state = State::default();
+        let mut concern = |made: u8, announce: &str, used: u8| {
+            let pool = json!({"metadata": {"name": "a", "creationTimestamp": format!("2026-01-0{made}T00:00:00Z")},
+                "spec": {"addresses": ["192.0.2.0/28"], "announce": announce}, "status": {"usedIPv4": used}});
+            let mut set = ChangeSet::default();
+            let pool = serde_json::from_value::<LoadBalancerPool>(pool).unwrap();
+            state.apply(Event::Applied(pool), &mut set);
+            assert!(!set.load_balancer_pools.is_empty());
+            set.load_balancer_pools.iter().any(|(_, edit)| concerns(edit))
+        };
+        assert!(concern(1, "Layer2", 0), "it is new");
+        assert!(!concern(1, "Layer2", 1));
+        assert!(concern(1, "None", 1));
+        assert!(concern(2, "None", 1), "the order of pools");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use portolan_announce::{Agent, Decision, Member, Reach, Times, Versions, claim};
 use portolan_core::{ChangeSet, Kind, ObjectName, State};
 use portolan_runtime::{Changes, EventType, Reference, explain};
@@ -20,8 +21,8 @@ use super::{Context, clock, pools};
 /// How often the interfaces are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A renewal under way; its outcome is the version of the Lease that it made, or why there is none.
-type Renewal = Pin<Box<dyn Future<Output = (Duration, Result<u64, String>)> + Send>>;
+/// A renewal under way, named by its time; its outcome is the version of the Lease that it made, or why there is none.
+type Renewal = Pin<Box<dyn Future<Output = (Timestamp, Result<u64, String>)> + Send>>;
 
 /// One node's announcement.
 pub(super) struct Session<'a> {
@@ -34,7 +35,11 @@ pub(super) struct Session<'a> {
     reach: Reach,
     /// The version of our Lease that the last answer named, until a request that relies on it fails.
     answered: Option<u64>,
+    /// The time that the last renewal told.
+    told: Timestamp,
     failing: bool,
+    /// Whether the last renewal was to hold the Lease.
+    held: bool,
     nowhere: BTreeSet<IpAddr>,
 }
 
@@ -57,7 +62,9 @@ impl<'a> Session<'a> {
             lease,
             reach: Reach::default(),
             answered: None,
+            told: Timestamp::UNIX_EPOCH,
             failing: false,
+            held: false,
             nowhere: BTreeSet::new(),
         }
     }
@@ -98,9 +105,9 @@ impl<'a> Session<'a> {
             tokio::select! {
                 () = ended.cancelled() => {}
                 first = changes.next() => self.take_in(first, &mut changes),
-                (began, outcome) = outcome => {
+                (told, outcome) = outcome => {
                     renewal = None;
-                    self.renewed(began, outcome);
+                    self.renewed(told, outcome);
                 }
                 () = alarm => {}
                 _ = look.tick() => self.look(),
@@ -130,7 +137,8 @@ impl<'a> Session<'a> {
         set.merge(&changes.take());
         let now = clock::now();
         let mut touched = set.touched_services();
-        if !set.load_balancer_pools.is_empty() {
+        let pools = set.load_balancer_pools.iter().any(|(_, edit)| pools::concerns(edit));
+        if pools {
             // A pool may have the address of any Service.
             touched.extend(state.services.names());
         }
@@ -147,12 +155,12 @@ impl<'a> Session<'a> {
                 self.agent.lease(&node, edit.new.is_some().then_some(member), now);
             }
         }
-        if !set.load_balancer_pools.is_empty() {
+        if pools {
             self.responder.place(|address| pools::announced(&state, address));
         }
         self.take_in_own(&state, now);
         drop(state);
-        if !set.load_balancer_pools.is_empty() {
+        if pools {
             self.look_at_links();
         }
     }
@@ -201,8 +209,8 @@ impl<'a> Session<'a> {
         self.context.metrics.announced.set(i64::try_from(self.agent.held().len()).unwrap_or(i64::MAX));
     }
 
-    /// Tells the Services of addresses that came here, or that an interface announces now. Reasons are MetalLB's, and the text of the
-    /// first.
+    /// Tells the Services of addresses that came here, or that an interface announces now. Reasons are MetalLB's, and what the text
+    /// of the first begins with.
     fn tell(&mut self, came: &BTreeSet<IpAddr>) {
         let before = std::mem::replace(&mut self.nowhere, self.responder.nowhere().collect());
         let node = &self.context.node;
@@ -210,7 +218,7 @@ impl<'a> Session<'a> {
             .union(came)
             .filter(|address| !self.nowhere.contains(*address) && self.agent.held().contains(*address));
         for address in fine {
-            let text = format!("announcing from node \"{node}\" with protocol \"layer2\"");
+            let text = format!("announcing from node \"{node}\" with protocol \"layer2\": {address}");
             self.tell_services(*address, EventType::Normal, "nodeAssigned", &text);
         }
         for address in
@@ -248,26 +256,35 @@ impl<'a> Session<'a> {
     }
 
     fn renewal(&mut self, now: Duration) -> Renewal {
-        let report = self.agent.renewing(now);
+        // Each tells another time, as the API server keeps it, whatever somebody does to the clock.
+        let clock = Timestamp::now().as_microsecond().max(self.told.as_microsecond() + 1);
+        let told = Timestamp::from_microsecond(clock).unwrap_or(self.told);
+        self.told = told;
+        let report = self.agent.renewing(told.as_nanosecond(), now);
+        if std::mem::replace(&mut self.held, report.held) && !report.held {
+            tracing::warn!(
+                "this node's Lease was not renewed in time: its addresses are left to others until it can be"
+            );
+        }
         let over = self.answered.max(self.agent.own_version());
         let (lease, reach) = (self.lease.clone(), self.reach.clone());
-        let renewal = async move { lease.renew(over, report, &reach).await };
-        // As long as the next one is not due: a request that takes longer may be lost.
-        let patience = self.times.renew;
+        let renewal = async move { lease.write(over, report, told, &reach).await };
+        // One that takes longer may be lost, and would come too late to rely on.
+        let patience = self.times.timely;
         Box::pin(async move {
             let outcome = match timeout(patience, renewal).await {
                 Ok(outcome) => outcome.map_err(|error| explain(&error)),
                 Err(_) => Err("the API server does not answer".to_owned()),
             };
-            (now, outcome)
+            (told, outcome)
         })
     }
 
-    fn renewed(&mut self, began: Duration, outcome: Result<u64, String>) {
+    fn renewed(&mut self, told: Timestamp, outcome: Result<u64, String>) {
         match outcome {
             Ok(version) => {
                 self.answered = Some(version);
-                self.agent.renewed(began, version, clock::now());
+                self.agent.renewed(told.as_nanosecond());
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("this node's Lease is renewed again");
                 }
@@ -288,8 +305,8 @@ impl<'a> Session<'a> {
         self.context.metrics.announced.set(0);
         // Whatever it comes to, the next version is known then.
         if let Some(renewal) = renewal {
-            let (began, outcome) = renewal.await;
-            self.renewed(began, outcome);
+            let (told, outcome) = renewal.await;
+            self.renewed(told, outcome);
         }
         let Some(version) = self.answered.max(self.agent.own_version()) else { return };
         match timeout(self.times.renew, self.lease.give_back(version)).await {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::Client;
@@ -21,6 +22,7 @@ struct Inner {
     leases: BTreeMap<String, Value>,
     watches: Vec<(String, Store)>,
     cut: BTreeSet<String>,
+    slow: BTreeMap<String, Duration>,
 }
 
 impl Leases {
@@ -46,13 +48,24 @@ impl Leases {
                 if leases.0.lock().unwrap().cut.contains(&node) {
                     std::future::pending::<()>().await;
                 }
-                let (status, answer) = leases.write(&parts.method, body);
+                let patience = leases.0.lock().unwrap().slow.get(&node).copied().unwrap_or_default();
+                // Whether or not somebody still waits for the answer.
+                let written = tokio::spawn(async move {
+                    tokio::time::sleep(patience).await;
+                    leases.write(&parts.method, body)
+                });
+                let (status, answer) = written.await.unwrap();
                 let response =
                     Response::builder().status(status).body(Body::from(answer.to_string().into_bytes()));
                 Ok::<_, Infallible>(response.unwrap())
             }
         });
         Client::new(service, "default")
+    }
+
+    /// From now on a node's writes take that long.
+    pub(crate) fn slow(&self, node: &str, patience: Duration) {
+        self.0.lock().unwrap().slow.insert(node.to_owned(), patience);
     }
 
     /// Cuts a node off, or lets it hear all that happened since.

@@ -129,6 +129,32 @@ fn falls_silent_in_time(address: IpAddr) {
 }
 
 #[test]
+fn a_slow_api_server_silences_nobody_and_one_too_slow_for_a_node_has_another_take_over() {
+    let Pair { network, leases, nodes, owner, heir, listener } = Pair::announcing(vip(0));
+    // Longer than from one renewal to the next.
+    [&owner, heir].into_iter().for_each(|node| leases.slow(node, LEASE * 3 / 10));
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 3 {
+        resolve(&network, vip(0), &[owner.as_str()], Duration::from_secs(1));
+        std::thread::sleep(LEASE / 10);
+    }
+    leases.slow(heir, Duration::ZERO);
+    leases.slow(&owner, LEASE * 3 / 5);
+    resolve(&network, vip(0), &[heir], LEASE * 3 + GRACE);
+    listener.hear(number(heir), GRACE);
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 3 {
+        resolve(&network, vip(0), &[heir], Duration::from_secs(1));
+        std::thread::sleep(LEASE / 10);
+    }
+    leases.slow(&owner, Duration::ZERO);
+    resolve(&network, vip(0), &[owner.as_str()], LEASE * 2 + GRACE);
+    listener.hear(number(&owner), GRACE);
+    assert_eq!(listener.turns(), [owner.as_str(), heir, &owner].map(number));
+    nodes.into_iter().for_each(Node::stop);
+}
+
+#[test]
 fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
     let network = Network::new();
     ["eth1", "eth2"].into_iter().for_each(|interface| network.link("node-1", interface));

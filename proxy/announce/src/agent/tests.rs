@@ -37,9 +37,13 @@ fn two() -> (Arc<str>, Arc<str>) {
     if crate::rank(&a, ip()) > crate::rank(&b, ip()) { (a, b) } else { (b, a) }
 }
 
+fn unheld(version: u64) -> Option<Member> {
+    member(version, 0).map(|member| Member { duration: Duration::ZERO, ..member })
+}
+
 fn renew(agent: &mut Agent, began: Duration, version: u64, back: Duration) {
-    agent.renewing(began);
-    agent.renewed(began, version, back);
+    agent.renewing(version.into(), began);
+    agent.renewed(version.into());
     agent.lease(&agent.node.clone(), member(version, version), back);
 }
 
@@ -48,8 +52,8 @@ fn a_node_alone_announces_once_its_watch_has_shown_its_lease() {
     let mut agent = agent("a");
     claim(&mut agent);
     assert_eq!(agent.decide(Duration::ZERO).renew, Some(Duration::ZERO), "nobody to wait for");
-    agent.renewing(10 * MS);
-    agent.renewed(10 * MS, 7, 20 * MS);
+    agent.renewing(7, 10 * MS);
+    agent.renewed(7);
     assert_eq!(agent.decide(20 * MS).take, [].into());
     agent.lease(&"a".into(), member(7, 0), 30 * MS);
     let decision = agent.decide(30 * MS);
@@ -120,7 +124,7 @@ fn an_owner_gives_up_at_once_and_says_so_soon() {
     agent.lease(&owner, member(4, 3), 500 * MS);
     let decision = agent.decide(500 * MS);
     assert_eq!((decision.give_up, decision.renew), ([ip()].into(), Some(100 * MS)));
-    assert_eq!(agent.renewing(500 * MS).0.leases, 4);
+    assert_eq!(agent.renewing(5, 500 * MS).seen.leases, 4);
 }
 
 #[test]
@@ -147,12 +151,48 @@ fn after_a_lapse_everything_is_asked_for_anew() {
     renew(&mut agent, Duration::ZERO, 3, 10 * MS);
     agent.lease(&other, member(4, 3), 20 * MS);
     assert_eq!(agent.decide(20 * MS).take, [ip()].into());
+    assert!(!agent.renewing(8, 5990 * MS).held, "is it in time again?");
+    agent.lease(&owner, unheld(8), 6000 * MS);
+    assert_eq!(agent.decide(6000 * MS).renew, Some(5990 * MS), "it is");
     renew(&mut agent, 6000 * MS, 9, 6010 * MS);
     agent.lease(&other, member(10, 3), 6020 * MS);
     let decision = agent.decide(6020 * MS);
-    assert_eq!((decision.take, decision.give_up), ([].into(), [ip()].into()), "others may have it");
+    assert_eq!((decision.take, decision.give_up), ([].into(), [].into()), "others may have it");
     agent.lease(&other, member(11, 9), 6030 * MS);
     assert_eq!(agent.decide(6030 * MS).take, [ip()].into());
+}
+
+#[test]
+fn a_renewal_that_was_written_counts_without_an_answer() {
+    let mut agent = agent("a");
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    agent.renewing(4, 1250 * MS);
+    assert_eq!(agent.decide(3250 * MS).renew, Some(2500 * MS), "no answer came");
+    agent.renewing(5, 3250 * MS);
+    agent.lease(&"a".into(), member(4, 0), 3300 * MS);
+    assert_eq!(agent.decide(3300 * MS).until, 5250 * MS, "from when that one was sent");
+}
+
+#[test]
+fn a_node_that_is_not_seen_in_time_leaves_its_addresses_to_others_until_it_is() {
+    let node: Arc<str> = "a".into();
+    let mut agent = agent(&node);
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    assert!(agent.renewing(4, 2000 * MS).held);
+    assert_eq!(agent.decide(4000 * MS).give_up, [ip()].into());
+    assert!(!agent.renewing(5, 4000 * MS).held, "who does not announce tells so");
+    agent.lease(&node, member(4, 0), 4100 * MS);
+    assert_eq!(agent.decide(4100 * MS).take, [].into(), "others may be told already that it left");
+    assert!(!agent.renewing(6, 6000 * MS).held);
+    agent.lease(&node, unheld(6), 8001 * MS);
+    assert!(!agent.renewing(7, 8010 * MS).held, "too late");
+    agent.lease(&node, unheld(7), 10_010 * MS);
+    assert!(agent.renewing(8, 10_010 * MS).held);
+    agent.lease(&node, member(8, 0), 10_020 * MS);
+    assert_eq!(agent.decide(10_020 * MS).take, [ip()].into());
 }
 
 #[test]
@@ -185,8 +225,8 @@ fn a_node_whose_watch_stands_still_leaves() {
     claim(&mut agent);
     renew(&mut agent, Duration::ZERO, 3, 10 * MS);
     assert_eq!(agent.decide(10 * MS).take, [ip()].into());
-    agent.renewing(1250 * MS);
-    agent.renewed(1250 * MS, 4, 1260 * MS);
+    agent.renewing(4, 1250 * MS);
+    agent.renewed(4);
     let decision = agent.decide(4000 * MS);
     assert_eq!((decision.give_up, decision.renew, decision.leave), ([ip()].into(), None, false));
     assert!(agent.decide(6250 * MS).leave);
@@ -220,8 +260,8 @@ fn an_address_goes_to_a_node_that_can_announce_it_once_others_know() {
     for version in [1, 2] {
         agent.lease(&owner, at(version, 0, "192.0.2.0/24"), Duration::ZERO);
     }
-    agent.renewing(Duration::ZERO);
-    agent.renewed(Duration::ZERO, 3, 10 * MS);
+    agent.renewing(3, Duration::ZERO);
+    agent.renewed(3);
     agent.lease(&heir, at(3, 0, "192.0.2.0/24"), 10 * MS);
     assert_eq!(agent.decide(10 * MS).take, [].into());
     // The owner's interface goes; it tells so, and has not told yet that it knows what it told.
