@@ -111,7 +111,10 @@ pub(crate) fn nearly_full(cluster: &Cluster) -> Result<()> {
     let ports = |count: u16| {
         let ports = (0..count)
             .map(|index| json!({"name": format!("p{index}"), "port": 80 + index, "nodePort": 30200 + index}));
-        service("ports", &json!({"type": "NodePort", "ports": ports.collect::<Vec<_>>()}))
+        // Its own address would be of any ServiceCIDR, and so one of the last ones of the small one, if the API server chose it.
+        let spec =
+            json!({"type": "NodePort", "clusterIP": "10.96.200.30", "ports": ports.collect::<Vec<_>>()});
+        service("ports", &spec)
     };
     let (last, most) = addresses.split_last().context("no addresses")?;
     // The API server hears of the range a little later.
