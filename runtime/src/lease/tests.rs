@@ -1,14 +1,15 @@
 //! Elections before an API server of one Lease.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use prometheus_client::encoding::text::encode;
 use serde_json::json;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -98,6 +99,9 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn new() -> (Self, DefaultGuard) {
+        // Who comes first to a line that logs decides for all threads whether anybody listens, if tracing knows but one subscriber.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
         (log, tracing::subscriber::set_default(subscriber))
