@@ -1,6 +1,7 @@
 //! The State of a process, shared by those who feed it and those who read it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
@@ -121,15 +122,22 @@ impl Store {
         if missing.is_empty() { Ok(()) } else { Err(format!("not listed yet: {}", missing.join(", "))) }
     }
 
-    /// Says that the watch on a kind has failed, if it did not before.
-    pub fn watch_fails(&self, kind: Kind) {
+    /// Says that the watch on a kind fails. Whether it worked until now.
+    pub fn watch_fails(&self, kind: Kind) -> bool {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        failing.entry(kind).or_insert_with(Instant::now);
+        match failing.entry(kind) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(Instant::now());
+                true
+            }
+        }
     }
 
-    /// Says that the watch on a kind works.
-    pub fn watch_works(&self, kind: Kind) {
-        self.0.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&kind);
+    /// Says that the watch on a kind works. For how long it had failed; `None` if it had not.
+    pub fn watch_works(&self, kind: Kind) -> Option<Duration> {
+        let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.remove(&kind).map(|since| since.elapsed())
     }
 
     /// For how long one of these kinds could not be watched: what is known of it is at least as old. Zero while all can be.

@@ -132,10 +132,9 @@ enum End {
 impl<T: Watched> Watch<T> {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        let mut failing_since = None;
         loop {
             let began = Instant::now();
-            let outcome = self.step(&mut failing_since).await;
+            let outcome = self.step().await;
             // A watch that lasted has proved that the server works again.
             if began.elapsed() > Duration::from_secs(30) {
                 backoff.reset();
@@ -153,9 +152,7 @@ impl<T: Watched> Watch<T> {
                 }
                 Ok(End::NoStreamLists) => self.stream_lists = false,
                 Err(error) => {
-                    self.store.watch_fails(T::KIND);
-                    if failing_since.is_none() {
-                        failing_since = Some(Instant::now());
+                    if self.store.watch_fails(T::KIND) {
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
                     }
                     let mut recovered = self.recovered.subscribe();
@@ -172,7 +169,7 @@ impl<T: Watched> Watch<T> {
         }
     }
 
-    async fn step(&mut self, failing_since: &mut Option<Instant>) -> Result<End, Error> {
+    async fn step(&mut self) -> Result<End, Error> {
         if self.version.is_none() && !self.stream_lists {
             self.list().await?;
         }
@@ -193,10 +190,9 @@ impl<T: Watched> Watch<T> {
             }
             Err(error) => return Err(error.into()),
         };
-        self.store.watch_works(T::KIND);
-        if let Some(since) = failing_since.take() {
+        if let Some(failed) = self.store.watch_works(T::KIND) {
             self.recovered.send_modify(|times| *times += 1);
-            info!(kind = %T::KIND, "watching again after {:.1} s", since.elapsed().as_secs_f64());
+            info!(kind = %T::KIND, "watching again after {:.1} s", failed.as_secs_f64());
         }
         let encoding = answer::encoding(response.headers());
         let body = response.into_body().into_data_stream().map_err(std::io::Error::other);
