@@ -97,8 +97,9 @@ fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
 /// What a ConfigMap is to hold now.
 ///
 /// Of own and imported Services with the same name the own one counts, of several imported ones the one of
-/// the namespace that comes last in the alphabet. Where there is no room for all, older Services go first:
-/// a new one never takes away what is there.
+/// the namespace that comes last in the alphabet. Where there is no room for all, own Services go first, and of these, as of the
+/// imported ones, the older: neither a new one nor one of another namespace takes away what is there. One that has no room
+/// itself takes none from the others.
 pub fn content(state: &State, namespace: &Namespace, shard: &Shard) -> Content {
     let own = state.services.of_namespace(&shard.namespace).map(AsRef::as_ref);
     let chosen = |service: &&Service| {
@@ -115,8 +116,11 @@ pub fn content(state: &State, namespace: &Namespace, shard: &Shard) -> Content {
     imported.sort_by_key(|service| (&service.meta.name, Reverse(&service.meta.namespace)));
     imported.dedup_by_key(|service| &service.meta.name);
 
-    let mut services: Vec<_> = own.into_iter().chain(imported).collect();
-    services.sort_by_key(|service| (service.meta.creation_timestamp, &service.meta.name));
+    let mut services = [own, imported];
+    for services in &mut services {
+        services.sort_by_key(|service| (service.meta.creation_timestamp, &service.meta.name));
+    }
+    let services = services.concat();
     let mut room = SHARD_LIMIT;
     let fits = |service: &&Service| match room.checked_sub(size(&variables_of(service))) {
         Some(rest) => {
@@ -125,7 +129,7 @@ pub fn content(state: &State, namespace: &Namespace, shard: &Shard) -> Content {
         }
         None => false,
     };
-    let mut fitting: Vec<_> = services.iter().copied().take_while(fits).collect();
+    let mut fitting: Vec<_> = services.iter().copied().filter(fits).collect();
     let left_out = services.len() - fitting.len();
     fitting.sort_by_key(|service| &service.meta.name);
     Content { data: fitting.into_iter().flat_map(variables_of).collect(), left_out }

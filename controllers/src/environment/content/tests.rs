@@ -120,8 +120,31 @@ fn a_shard_has_room_for_the_oldest_and_says_how_many_it_leaves_out() {
         "spec": {"clusterIP": "10.9.9.9", "ports": [{"port": 1}]}}),
     );
     let later: Vec<_> = shards.iter().map(|shard| content(&state, &shop, shard)).collect();
-    let data = |contents: &[Content]| contents.iter().map(|content| content.data.clone()).collect::<Vec<_>>();
-    assert_eq!(data(&contents), data(&later));
+    for (before, after) in contents.iter().zip(&later) {
+        assert!(before.data.iter().all(|variable| after.data.get_key_value(variable.0) == Some(variable)));
+    }
+}
+
+#[test]
+fn one_that_has_no_room_takes_none_from_others_and_imported_ones_come_last() {
+    let ports = |count: u32| {
+        let ports = (1..=count).map(|port| json!({"name": format!("port-{port}"), "port": port}));
+        ports.collect::<Vec<_>>()
+    };
+    let service = |namespace: &str, name: &str, second: u32, count: u32| {
+        json!({"metadata": {"namespace": namespace, "name": name, "creationTimestamp": made_at(second),
+            "annotations": {ServiceEnvironment::KEY: "true", EXPORT_TO: "*"}},
+            "spec": {"clusterIP": "10.9.9.9", "ports": ports(count)}})
+    };
+    let mut state = State::default();
+    for (namespace, name, second, count) in
+        [("data", "huge", 1, 2000), ("data", "large", 2, 1150), ("shop", "big", 3, 1150), ("shop", "web", 4, 1)]
+    {
+        apply(&mut state, service(namespace, name, second, count));
+    }
+    let shop = namespace("shop", "data/huge,data/large");
+    let (found, left_out) = hosts(&state, &shop, ServiceEnvironment::Chosen);
+    assert_eq!((found, left_out), ("BIG=10.9.9.9 WEB=10.9.9.9".to_owned(), 2));
 }
 
 #[test]
