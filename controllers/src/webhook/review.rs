@@ -1,14 +1,17 @@
 //! From an HTTP request to a handler and back.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 use super::admission::{API_VERSION, Review, Verdict};
@@ -16,6 +19,13 @@ use super::{Handler, Metrics, Outcome, Webhooks};
 
 /// Largest body, in bytes. A review of an update holds an object twice, and the API server takes objects of up to 3 MiB.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
+/// Body, in bytes, above which a request needs a place of its own. Hardly any Service or pod is that long.
+const SHORT_BODY: u64 = 64 * 1024;
+/// Requests with longer bodies at a time: whoever reaches the port may send them, and what is read of one can
+/// take many times its length (a list of digits).
+const LONG_BODIES: usize = 2;
+/// Longest uid of a review, in bytes: what is answered repeats it.
+const LONGEST_UID: usize = 128;
 /// How long a body and its answer may take. More than the `timeoutSeconds` of any of our webhooks: the API
 /// server has given up by then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,14 +35,17 @@ struct Webhook {
     path: &'static str,
     handler: Handler,
     metrics: Metrics,
+    long_bodies: Arc<Semaphore>,
 }
 
 impl Webhooks {
     /// The server's routes. Every answer is final: the API server follows no redirect.
     pub(super) fn routes(self) -> Router {
+        let long_bodies = Arc::new(Semaphore::new(LONG_BODIES));
         let mut router = Router::new();
         for (path, handler) in self.handlers {
-            let webhook = Webhook { path, handler, metrics: self.metrics.clone() };
+            let webhook =
+                Webhook { path, handler, metrics: self.metrics.clone(), long_bodies: long_bodies.clone() };
             router = router.route(path, post(answer).with_state(webhook));
         }
         router.layer(DefaultBodyLimit::max(LONGEST_BODY))
@@ -46,12 +59,23 @@ struct Envelope {
     request: Option<Review>,
 }
 
+impl Webhook {
+    /// Waits for a place for a body of that length, if it is long or does not tell it (the API server's do).
+    async fn place(&self, length: Option<u64>) -> Option<SemaphorePermit<'_>> {
+        if length.is_some_and(|length| length <= SHORT_BODY) {
+            return None;
+        }
+        self.long_bodies.acquire().await.ok()
+    }
+}
+
 async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
     let outcome = |outcome| {
         let labels = Outcome { path: webhook.path, outcome };
         webhook.metrics.answers.get_or_create(&labels).inc();
     };
     let answered = tokio::time::timeout(PATIENCE, async {
+        let _place = webhook.place(request.body().size_hint().upper()).await;
         let review = read(request).await?;
         let (began, uid) = (Instant::now(), review.uid.clone());
         let verdict = (webhook.handler)(review).await;
@@ -81,7 +105,9 @@ async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
 /// Reads a review. What is none is answered by an error of HTTP, so that the webhook's failurePolicy says
 /// what happens to the object.
 async fn read(request: Request) -> Result<Review, Response> {
-    let refuse = |status: StatusCode, text: String| {
+    let refuse = |status: StatusCode, mut text: String| {
+        // It may repeat what was sent.
+        text.truncate(text.floor_char_boundary(300));
         debug!(%status, text, "not an admission review");
         (status, text).into_response()
     };
@@ -97,5 +123,11 @@ async fn read(request: Request) -> Result<Review, Response> {
         let text = format!("{:?} is not {API_VERSION}", envelope.api_version);
         return Err(refuse(StatusCode::BAD_REQUEST, text));
     }
-    envelope.request.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the review has no request".to_owned()))
+    let review = envelope.request;
+    let review =
+        review.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the review has no request".to_owned()))?;
+    if review.uid.len() > LONGEST_UID {
+        return Err(refuse(StatusCode::BAD_REQUEST, "that is no uid".to_owned()));
+    }
+    Ok(review)
 }

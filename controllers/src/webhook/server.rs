@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -28,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 512;
 /// How long requests that are under way at shutdown may take.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long an answer may wait for a peer that takes nothing of it.
+const UNREAD: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted, as when file descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,7 +58,11 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                // Where it cannot be set, the answer waits for as long as the peer is there.
+                let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+                stream
+            }
             Err(error) => {
                 debug!(%error, "webhook: connection not accepted");
                 sleep(PAUSE).await;

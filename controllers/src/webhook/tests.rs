@@ -1,3 +1,4 @@
+use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -7,7 +8,7 @@ use tower::ServiceExt;
 use super::admission::Denial;
 use super::*;
 
-async fn ask(path: &str, content_type: &str, body: Vec<u8>) -> (StatusCode, String) {
+fn routes() -> Router {
     let webhooks = Webhooks::new(&Admin::new()).on("/try", |review: Review| async move {
         match review.name.as_str() {
             "refused" => Verdict {
@@ -20,9 +21,16 @@ async fn ask(path: &str, content_type: &str, body: Vec<u8>) -> (StatusCode, Stri
             _ => Verdict::default(),
         }
     });
-    let request =
-        Request::post(path).header(header::CONTENT_TYPE, content_type).body(Body::from(body)).unwrap();
-    let response = webhooks.routes().oneshot(request).await.unwrap();
+    webhooks.routes()
+}
+
+async fn ask(path: &str, content_type: &str, body: Vec<u8>) -> (StatusCode, String) {
+    asked(routes(), path, content_type, Body::from(body)).await
+}
+
+async fn asked(routes: Router, path: &str, content_type: &str, body: Body) -> (StatusCode, String) {
+    let request = Request::post(path).header(header::CONTENT_TYPE, content_type).body(body).unwrap();
+    let response = routes.oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -64,12 +72,20 @@ async fn what_is_no_review_is_an_error_and_never_a_redirect() {
         ("/try", json, br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#.to_vec(), 400),
         ("/try", json, br#"{"apiVersion": "admission.k8s.io/v1beta1", "request": {}}"#.to_vec(), 400),
         ("/try", json, vec![b' '; 9 * 1024 * 1024], 413),
+        ("/try", json, [br#"{"apiVersion": ""#, &[b'x'; 5000][..], br#""}"#].concat(), 400),
+        (
+            "/try",
+            json,
+            String::from_utf8(review("a")).unwrap().replace("u-1", &"u".repeat(200)).into_bytes(),
+            400,
+        ),
         ("/try/", json, review("a"), 404),
         ("//try", json, review("a"), 404),
         ("/other", json, review("a"), 404),
     ] {
         let (found, text) = ask(path, content_type, body).await;
         assert_eq!(found.as_u16(), status, "{path} {content_type}: {text}");
+        assert!(text.len() <= 300, "what was sent is not repeated at length: {text}");
     }
     let get = Request::get("/try").body(Body::empty()).unwrap();
     let webhooks = Webhooks::new(&Admin::new()).on("/try", |_| async { Verdict::default() });
@@ -80,4 +96,33 @@ async fn what_is_no_review_is_an_error_and_never_a_redirect() {
 async fn an_answer_that_is_not_found_in_time_is_not_waited_for() {
     let (status, _) = ask("/try", "application/json", review("slow")).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+}
+
+/// A pod cannot fill the memory: of long bodies, and of those that do not tell their length, only two are read
+/// at a time. Requests as the API server sends them do not wait behind them.
+#[tokio::test(start_paused = true)]
+async fn two_long_bodies_are_read_at_a_time() {
+    let routes = routes();
+    let send = |body: Body| tokio::spawn(asked(routes.clone(), "/try", "application/json", body));
+    let long = |name| [review(name), vec![b' '; 64 * 1024]].concat();
+    let endless = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let first = [send(Body::from(long("slow"))), send(endless())];
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let began = tokio::time::Instant::now();
+    let next = send(Body::from(long("plain")));
+    let (status, _) = send(Body::from(review("plain"))).await.unwrap();
+    assert_eq!(
+        (status, began.elapsed().as_secs()),
+        (StatusCode::OK, 0),
+        "a short one waits behind long ones"
+    );
+    let (status, _) = next.await.unwrap();
+    assert_eq!(
+        (status, began.elapsed().as_secs()),
+        (StatusCode::OK, 6),
+        "a long one is read when one has ended"
+    );
+    for request in first {
+        assert_eq!(request.await.unwrap().0, StatusCode::GATEWAY_TIMEOUT);
+    }
 }
