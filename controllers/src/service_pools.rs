@@ -55,6 +55,10 @@ const OWNERS: [Kind; 2] = [Kind::Service, Kind::IpAddress];
 /// seen when its reservations end. Well below [`TERMS`]' grace, since a broken connection is not noticed at once.
 const STALE: Duration = Duration::from_secs(30);
 
+/// So long at most a Service waits for values of a pool that has free ones, but none at hand. The API server waits two seconds
+/// (`timeoutSeconds`).
+const LEASING: Duration = Duration::from_secs(1);
+
 /// What the controller runs with.
 pub struct Context {
     /// The API server.
@@ -87,6 +91,10 @@ struct Shared {
     picker: Mutex<Picker>,
     /// A pool has less at hand than is good, or is another one.
     due: Notify,
+    /// Wakes who waits for leases, after each look at them.
+    looked: Notify,
+    /// The last look was made, and no pool failed: waiting is worth it.
+    leasing: AtomicBool,
     /// Nothing is chosen any more: the leases are given back.
     closed: AtomicBool,
     seed: AtomicU64,
@@ -120,6 +128,8 @@ impl Pools {
             metrics,
             picker,
             due: Notify::new(),
+            looked: Notify::new(),
+            leasing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             // So that replicas do not run for the same blocks.
             seed: AtomicU64::new(RandomState::new().build_hasher().finish()),
@@ -150,20 +160,11 @@ impl Pools {
         };
         let dry_run = review.dry_run == Some(true);
         let request = Request { namespace: &review.namespace, name, service: &review.object, old, dry_run };
-        let (now, seed) = (now(), shared.draw());
-        let (choice, short) = {
-            let mut picker = shared.picker();
-            let choice = picker.choose(&request, now, seed);
-            let short = choice.picks.iter().any(|(key, _)| picker.short(key, now));
-            (choice, short)
-        };
-        if short || !choice.left.is_empty() {
-            shared.due.notify_one();
-        }
+        let choice = shared.choose(&request).await;
         if !dry_run {
             shared.metrics.count(&choice);
         }
-        let Choice { patch, warnings, picks, left } = choice;
+        let Choice { patch, warnings, picks, left, .. } = choice;
         debug!(namespace = review.namespace, name, ?picks, ?left, dry_run, "Service");
         Verdict { patch, warnings, denial: None }
     }
@@ -190,6 +191,34 @@ impl Pools {
 }
 
 impl Shared {
+    /// What a Service is to get. Where a pool has free values and none at hand, which a Service of many ports or a burst does
+    /// to a small one, more are asked for first.
+    async fn choose(&self, request: &Request<'_>) -> Choice {
+        let deadline = Instant::now() + LEASING;
+        loop {
+            // Before the leases are looked at, so that no look is missed.
+            let looked = self.looked.notified();
+            {
+                let mut picker = self.picker();
+                let (now, seed) = (now(), self.draw());
+                let trial = picker.choose(&Request { dry_run: true, ..*request }, now, seed);
+                let wait = self.leasing.load(Ordering::Acquire)
+                    && Instant::now() < deadline
+                    && trial.scarce.iter().any(|key| picker.would_renew(key, now, seed).is_some());
+                if !wait {
+                    let choice = picker.choose(request, now, seed);
+                    let short = choice.picks.iter().any(|(key, _)| picker.short(key, now));
+                    if short || !choice.scarce.is_empty() {
+                        self.due.notify_one();
+                    }
+                    return choice;
+                }
+            }
+            self.due.notify_one();
+            let _ = timeout_at(deadline, looked).await;
+        }
+    }
+
     /// Nothing is chosen any more, and nobody waits for it.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);

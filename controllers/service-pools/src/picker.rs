@@ -284,7 +284,15 @@ impl Picker {
     }
 
     /// The leases of a pool as they should be written; `None` if there is no need to.
-    pub fn renewed(&self, key: &PoolKey, now: Duration, seed: u64) -> Option<Vec<PoolLease>> {
+    pub fn renewed(&mut self, key: &PoolKey, now: Duration, seed: u64) -> Option<Vec<PoolLease>> {
+        let renewed = self.would_renew(key, now, seed);
+        let pool = self.pools.iter_mut().find(|pool| pool.spec.key == *key);
+        pool.into_iter().flat_map(|pool| pool.spaces.values_mut()).for_each(Space::forget_missed);
+        renewed
+    }
+
+    /// What [`renewed`](Self::renewed) would say now.
+    pub fn would_renew(&self, key: &PoolKey, now: Duration, seed: u64) -> Option<Vec<PoolLease>> {
         self.rewritten(key, |space| space.renewed(&self.holder, now, &self.terms, seed))
     }
 

@@ -42,6 +42,8 @@ pub struct Choice {
     pub picks: Vec<(PoolKey, Value)>,
     /// Pools that are for the Service and had nothing for it, so that the API server picks from all that it has.
     pub left: Vec<PoolKey>,
+    /// Pools that had nothing for it at hand, although they have free values, whether or not another pool had something.
+    pub scarce: Vec<PoolKey>,
 }
 
 impl Choice {

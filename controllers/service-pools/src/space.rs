@@ -22,13 +22,15 @@ const TRIES: u64 = 1024;
 pub struct Space {
     values: Allocator<PoolRange, ObjectName>,
     book: Book,
+    /// So often somebody asked for a value while none of the free ones was at hand, since the leases were last looked at.
+    missed: u64,
 }
 
 impl Space {
     /// All of it is free, and nobody may choose.
     pub fn new(range: PoolRange) -> Self {
         let book = Book::read(&range, &[]);
-        Self { values: Allocator::new(range), book }
+        Self { values: Allocator::new(range), book, missed: 0 }
     }
 
     /// Who has the values.
@@ -114,9 +116,23 @@ impl Space {
         windows.fold(0, |sum, window| enough.min(sum + self.values.free_in(window, enough)))
     }
 
-    /// So many values a replica is to have at hand: a quarter of those that are free, so that other replicas find some.
+    /// Somebody asked for a value, and [`pick`](Self::pick) found none. Returns whether there are free ones all the same, of
+    /// which [`renewed`](Self::renewed) will ask for one more.
+    pub fn miss(&mut self) -> bool {
+        self.missed = self.values.free().min(self.missed + 1);
+        self.missed > 0
+    }
+
+    /// What was missed has been asked for.
+    pub fn forget_missed(&mut self) {
+        self.missed = 0;
+    }
+
+    /// So many values a replica is to have at hand: a quarter of those that are free, so that other replicas find some, and
+    /// those that were missed.
     fn wanted(&self) -> u64 {
-        (self.values.free() / 4).clamp(self.values.free().min(1), ENOUGH)
+        let free = self.values.free();
+        free.min((free / 4).clamp(free.min(1), ENOUGH) + self.missed)
     }
 
     /// Whether `holder` has less than half of what it is to have at hand.
@@ -159,7 +175,7 @@ impl Space {
             let block = window.start / book.leases.size;
             kept.iter().all(|(ending, _)| *ending != block)
                 && self.values.free_in(window.clone(), 1) > 0
-                && !book.astray(&range.spans_of(&window))
+                && !book.astray(&range.spans_of(&window), holder)
         };
         for _ in 0..BLOCKS {
             if self.at_hand(&next, holder, now, terms, wanted) >= wanted {

@@ -57,9 +57,10 @@ impl Book {
         all.collect()
     }
 
-    /// Whether somebody's lease has some of these values, which is not one of their block.
-    pub(crate) fn astray(&self, spans: &[Span]) -> bool {
-        let mut strays = self.strays.iter().flat_map(|(strays, _)| strays);
+    /// Whether the lease of another than `holder` has some of these values, which is not one of their block.
+    pub(crate) fn astray(&self, spans: &[Span], holder: &str) -> bool {
+        let others = self.strays.iter().filter(|(_, lease)| lease.holder != holder);
+        let mut strays = others.flat_map(|(strays, _)| strays);
         strays.any(|stray| spans.iter().any(|span| span.overlaps(*stray)))
     }
 }

@@ -204,7 +204,7 @@ impl World {
             Step::Choose { replica, stored_after, seed } => self.choose(replica, stored_after, seed),
             Step::Renew { replica: place, seed } => {
                 let clock = self.clock(place);
-                let replica = &self.replicas[place];
+                let replica = &mut self.replicas[place];
                 if replica.seen != self.pools.len() {
                     return;
                 }

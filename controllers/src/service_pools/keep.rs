@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,9 +17,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{Shared, now, status};
+use super::{START, Shared, now, status};
 
-/// How often the leases are looked at while nothing asks for it.
+/// How often the leases are looked at while nothing asks for it; a pool that others write all the time, at least.
 const PACE: Duration = Duration::from_secs(5);
 /// The least pause between two looks.
 const BREATH: Duration = Duration::from_millis(200);
@@ -46,37 +47,51 @@ struct Seen {
 impl Shared {
     /// Keeps the leases, for ever.
     pub(super) async fn tend(&self) {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let mut again = Backoff::new(BREATH, PACE);
+        let mut failing = HashMap::<_, (Backoff, Instant)>::new();
         let mut told = HashMap::new();
         loop {
-            let (mut failed, mut overtaken) = (false, false);
+            let mut overtaken = false;
             let keys: Vec<_> = self.picker().keys().cloned().collect();
             told.retain(|key, _| keys.contains(key));
+            failing.retain(|key, _| keys.contains(key));
             for key in keys {
+                if failing.get(&key).is_some_and(|(_, next)| Instant::now() < *next) {
+                    continue;
+                }
                 match self.tend_one(&key, &mut told).await {
-                    Ok(Written::Well) => {}
-                    Ok(Written::Overtaken) => overtaken = true,
+                    Ok(written) => {
+                        overtaken |= written == Written::Overtaken;
+                        failing.remove(&key);
+                    }
                     Err(error) => {
                         warn!(pool = %key, error, "the leases of a pool are not kept");
-                        failed = true;
+                        let first = || {
+                            (Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), Instant::now())
+                        };
+                        let (backoff, next) = failing.entry(key).or_insert_with(first);
+                        *next = Instant::now() + backoff.next_pause();
                     }
                 }
             }
-            // Nobody waits for what fails, but for what another replica's write has kept back.
-            if !overtaken {
+            self.leasing.store(failing.is_empty(), Ordering::Release);
+            self.looked.notify_waiters();
+            // Nobody waits for what fails, but for what another replica's write has kept back, at the start.
+            if !overtaken || self.started.elapsed() > START {
                 self.begun.cancel();
             }
-            if failed {
-                sleep(backoff.next_pause()).await;
-                continue;
-            }
-            backoff.reset();
-            let pace = if overtaken { BREATH } else { PACE };
-            if !overtaken {
-                sleep(BREATH).await;
-            }
+            // Where the watch does not tell what was written meanwhile, the next try comes to nothing, too.
+            let pause = if overtaken {
+                again.next_pause()
+            } else {
+                again.reset();
+                PACE
+            };
+            let pauses = failing.values().map(|(_, next)| next.saturating_duration_since(Instant::now()));
+            let pause = pauses.fold(pause, Duration::min);
+            sleep(BREATH).await;
             // Too early or late a look does no harm.
-            let _ = timeout(pace, self.due.notified()).await;
+            let _ = timeout(pause, self.due.notified()).await;
         }
     }
 

@@ -71,6 +71,12 @@ fn review(namespace: &str, operation: &str, spec: &Value, dry_run: bool) -> Revi
     .unwrap()
 }
 
+fn named(name: &str) -> Review {
+    let mut review = review("shop", "CREATE", &json!({}), false);
+    name.clone_into(&mut review.name);
+    review
+}
+
 /// Another replica is faster at first.
 #[tokio::test(start_paused = true)]
 async fn who_asks_during_the_start_gets_a_value_of_the_first_leases() {
@@ -142,6 +148,61 @@ async fn nothing_is_chosen_by_what_is_old() {
     assert!(!picks().await);
     pools.0.store.watch_works(Kind::IpAddress);
     assert!(picks().await);
+}
+
+/// What a burst asks for, of a pool so small that a replica has two of its values at hand.
+#[tokio::test(start_paused = true)]
+async fn a_burst_waits_until_more_of_a_small_pool_is_leased() {
+    let version = Arc::new(AtomicU64::new(1));
+    let api = move |request: http::Request<Body>| {
+        let version = version.clone();
+        async move {
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let version = version.fetch_add(1, Ordering::Relaxed) + 1;
+            let object = pool(u32::try_from(version).unwrap(), &body["status"]["leases"]);
+            let answer = http::Response::builder().header("content-type", "application/json");
+            Ok::<_, kube::Error>(answer.body(Body::from(object.to_string().into_bytes())).unwrap())
+        }
+    };
+    let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
+    let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
+    pools.0.begun.cancelled().await;
+    let began = Instant::now();
+    let reviews: Vec<_> = (0..10).map(|number| named(&format!("s{number}"))).collect();
+    let verdicts = futures::future::join_all(reviews.iter().map(|review| pools.answer(review))).await;
+    let got: std::collections::BTreeSet<_> =
+        verdicts.iter().filter_map(|verdict| verdict.patch.first()?["value"].as_str()).collect();
+    assert_eq!(got.len(), 9, "{got:?}");
+    assert!(began.elapsed() <= LEASING, "{:?}", began.elapsed());
+    // Nobody waits for what is used up.
+    let began = Instant::now();
+    assert_eq!(pools.answer(&named("late")).await, Verdict::default());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    shutdown.cancel();
+    kept.await.unwrap();
+}
+
+/// The watch does not tell what others write, so that each write is one over an old version.
+#[tokio::test(start_paused = true)]
+async fn who_is_overtaken_again_and_again_tries_less_often_and_is_ready_all_the_same() {
+    let tries = Arc::new(AtomicU64::new(0));
+    let counted = tries.clone();
+    let api = move |_: http::Request<Body>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let body = json!({"kind": "Status", "code": 409, "reason": "Conflict"}).to_string();
+        let answer = http::Response::builder().status(409).header("content-type", "application/json");
+        std::future::ready(Ok::<_, kube::Error>(answer.body(Body::from(body.into_bytes())).unwrap()))
+    };
+    let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
+    let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(pools.0.begun.is_cancelled());
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert!((10..=40).contains(&tries.load(Ordering::Relaxed)), "{tries:?}");
+    shutdown.cancel();
+    kept.await.unwrap();
 }
 
 /// A record that is for no Service, and one that is there before its Service.

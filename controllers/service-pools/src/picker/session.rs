@@ -14,7 +14,8 @@ use crate::{Choice, Domain, PoolKind, PortWant, Request, Value, Wants};
 const STALE: Duration = Duration::from_secs(5);
 
 /// A Service that is refused gets other values so many times, since its refusal may be for the value. Then it gets those again that
-/// it had first, so that one which is refused for something else (as by a quota) does not use up a pool.
+/// it had first, so that one which is refused for something else (as by a quota) does not use up a pool. Of one whose name the
+/// API server is to find nobody can tell that it is the same.
 pub(super) const TRIES: usize = 4;
 
 /// The answer to one request.
@@ -101,7 +102,12 @@ impl Session<'_, '_> {
             } else {
                 again().or_else(another)
             };
-            let Some(value) = value else { continue };
+            let Some(value) = value else {
+                if space.miss() {
+                    choice.scarce.push(key.clone());
+                }
+                continue;
+            };
             if !request.dry_run {
                 let until = *now + terms.grace;
                 if space.reserve(value, &owner, until).is_err() {

@@ -267,6 +267,46 @@ fn what_a_pool_was_before_stays_leased() {
 }
 
 #[test]
+fn a_service_of_many_ports_gets_them_from_a_small_pool() {
+    let pools =
+        vec![spec(PoolKind::Ports, "p", &["30100-30109"], ""), spec(PoolKind::Ports, "q", &["30200"], "")];
+    let mut picker = picker(pools);
+    let ports: Vec<_> = (1..=7).map(|port| json!({"port": port})).collect();
+    let service = json!({"spec": {"type": "NodePort", "ports": ports}});
+    let trial = Request { namespace: "shop", name: "web", service: &service, old: None, dry_run: true };
+    let first = picker.choose(&trial, NOW, 3);
+    assert_eq!(
+        (first.picks.len(), first.left.len(), first.scarce.len()),
+        (3, 4, 9),
+        "of p, and the one of q"
+    );
+    assert!(picker.would_renew(&key(PoolKind::Ports, "p"), NOW, 7).is_some());
+    lease(&mut picker, NOW);
+    let then = picker.choose(&Request { dry_run: false, ..trial }, NOW, 3);
+    assert_eq!((then.picks.len(), then.scarce.len()), (7, 0));
+    assert!(then.picks.iter().all(|(pool, _)| *pool == key(PoolKind::Ports, "p")), "{then:?}");
+    // What was missed is not asked for again and again.
+    lease(&mut picker, NOW);
+    assert_eq!(picker.would_renew(&key(PoolKind::Ports, "p"), NOW, 7), None);
+    let last = ask(&mut picker, "other", &json!({"type": "NodePort", "ports": ports}), NOW);
+    assert_eq!(last.picks.len() + last.left.len(), 7);
+}
+
+#[test]
+fn a_replica_goes_on_with_its_own_values_when_the_pool_is_another_one() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0-10.96.9.62"], "")]);
+    // Blocks of two instead of one.
+    picker.set_pools(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0-10.96.9.63"], "")]);
+    let all: BTreeSet<_> = (0..64)
+        .flat_map(|number| {
+            lease(&mut picker, NOW);
+            values(&ask(&mut picker, &format!("s{number}"), &json!({}), NOW))
+        })
+        .collect();
+    assert_eq!(all.len(), 64);
+}
+
+#[test]
 fn blocks_that_a_burst_needed_are_others_after_it() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/24"], "")]);
     let key = key(PoolKind::Addresses, "a");
@@ -297,7 +337,7 @@ fn blocks_that_a_burst_needed_are_others_after_it() {
 fn a_lease_is_given_back_when_nothing_is_in_flight() {
     let picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/28"], "")]);
     let key = key(PoolKind::Addresses, "a");
-    assert_eq!(picker.renewed(&key, NOW + s(60), 0), None);
+    assert_eq!(picker.would_renew(&key, NOW + s(60), 0), None);
     let back = picker.given_back(&key, NOW).unwrap();
     let ends: Vec<_> = back.iter().map(|lease| lease.until.unwrap().as_second()).collect();
     assert!(!ends.is_empty() && ends.iter().all(|end| *end == 1_000_091), "{ends:?}");
