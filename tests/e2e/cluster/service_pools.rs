@@ -144,6 +144,7 @@ pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
         within(&dry_run(cluster, "shop", "dry")?, "shop")?;
     }
     reports(cluster)?;
+    many_ports(cluster)?;
 
     // Nobody answers: Services are made as without pools.
     cluster.kill("controllers", "KILL")?;
@@ -185,6 +186,20 @@ fn taken(cluster: &Cluster) -> Result<()> {
     let refusal = cluster.apply(&asks).err().map(|error| error.to_string()).unwrap_or_default();
     let warning = format!("Warning: {port} is a node port of shop/web-0");
     ensure!(refusal.contains(&warning) && refusal.contains("already allocated"), "{refusal}");
+    Ok(())
+}
+
+/// More ports than a replica has at hand of so small a pool.
+fn many_ports(cluster: &Cluster) -> Result<()> {
+    let ports: Vec<_> = (1..=9).map(|port| json!({"name": format!("port-{port}"), "port": port})).collect();
+    cluster.apply(&service("lab", "many", &json!({"ports": ports})))?;
+    let found = get(cluster, "lab", "many")?["ports"].take();
+    let mut found: Vec<_> =
+        found.as_array().into_iter().flatten().map(|port| port["nodePort"].as_u64()).collect();
+    found.sort_unstable();
+    found.dedup();
+    let all = found.iter().flatten().all(|port| (30040..=30059).contains(port));
+    ensure!(found.len() == 9 && all, "{found:?}");
     Ok(())
 }
 
@@ -238,6 +253,7 @@ pub(crate) fn by_the_chart(cluster: &Cluster) -> Result<()> {
         within(&get(cluster, namespace, "web-0")?, namespace)?;
     }
     taken(cluster)?;
+    many_ports(cluster)?;
     cluster.apply(&service("shop", "balanced", &json!({"type": "LoadBalancer"})))?;
     let balanced = || cluster.get(&["service", "-n", "shop", "balanced"]);
     wait_until(TIME, || {

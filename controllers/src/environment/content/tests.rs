@@ -137,9 +137,12 @@ fn one_that_has_no_room_takes_none_from_others_and_imported_ones_come_last() {
             "spec": {"clusterIP": "10.9.9.9", "ports": ports(count)}})
     };
     let mut state = State::default();
-    for (namespace, name, second, count) in
-        [("data", "huge", 1, 2000), ("data", "large", 2, 1150), ("shop", "big", 3, 1150), ("shop", "web", 4, 1)]
-    {
+    for (namespace, name, second, count) in [
+        ("data", "huge", 1, 2000),
+        ("data", "large", 2, 1150),
+        ("shop", "big", 3, 1150),
+        ("shop", "web", 4, 1),
+    ] {
         apply(&mut state, service(namespace, name, second, count));
     }
     let shop = namespace("shop", "data/huge,data/large");
