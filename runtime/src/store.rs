@@ -24,6 +24,8 @@ struct Inner {
     lists: watch::Sender<u64>,
     /// Since when kinds cannot be watched.
     failing: Mutex<BTreeMap<Kind, Instant>>,
+    /// Moves when the API server answers again.
+    answers: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -138,6 +140,16 @@ impl Store {
     pub fn watch_works(&self, kind: Kind) -> Option<Duration> {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.remove(&kind).map(|since| since.elapsed())
+    }
+
+    /// Says that the API server answers again: watches that fail need not wait out their pauses.
+    pub fn server_answers(&self) {
+        self.0.answers.send_modify(|times| *times += 1);
+    }
+
+    /// Moves when somebody has said so.
+    pub(crate) fn answers(&self) -> watch::Receiver<u64> {
+        self.0.answers.subscribe()
     }
 
     /// For how long one of these kinds could not be watched: what is known of it is at least as old. Zero while all can be.

@@ -5,7 +5,6 @@
 //! HTTP-level 410. This one decodes straight into the State's projections, object by object, from protobuf
 //! where the server offers it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, TryStreamExt};
@@ -49,12 +48,8 @@ pub struct Watches {
     store: Store,
     problems: Problems,
     metrics: Metrics,
-    recovered: Recovered,
     tasks: JoinSet<()>,
 }
-
-/// Moves when a watch works again after a failure: the others need not wait out their pauses.
-type Recovered = Arc<tokio::sync::watch::Sender<u64>>;
 
 #[derive(Clone, Default)]
 struct Metrics {
@@ -70,7 +65,7 @@ impl Watches {
             registry.register("portolan_watch_lists", "Full lists taken", metrics.lists.clone());
             registry.register("portolan_watch_reopened", "Watches opened again", metrics.reopened.clone());
         });
-        Self { client, store, problems, metrics, recovered: Recovered::default(), tasks: JoinSet::new() }
+        Self { client, store, problems, metrics, tasks: JoinSet::new() }
     }
 
     /// Further watches on the same State, which end when these are dropped.
@@ -81,7 +76,6 @@ impl Watches {
             store: self.store.clone(),
             problems: self.problems.clone(),
             metrics: self.metrics.clone(),
-            recovered: self.recovered.clone(),
             tasks: JoinSet::new(),
         }
     }
@@ -93,7 +87,6 @@ impl Watches {
             store: self.store.clone(),
             problems: self.problems.clone(),
             metrics: self.metrics.clone(),
-            recovered: self.recovered.clone(),
             selection,
             stream_lists: true,
             version: None,
@@ -108,7 +101,6 @@ struct Watch<T> {
     store: Store,
     problems: Problems,
     metrics: Metrics,
-    recovered: Recovered,
     selection: Selection,
     /// Whether the server may know streaming lists (KEP-3157); off once it refused one.
     stream_lists: bool,
@@ -155,13 +147,13 @@ impl<T: Watched> Watch<T> {
                     if self.store.watch_fails(T::KIND) {
                         warn!(kind = %T::KIND, %error, "cannot watch; serving what is known and trying again");
                     }
-                    let mut recovered = self.recovered.subscribe();
+                    let mut answers = self.store.answers();
                     // What the server asks for is waited out, whatever else works again.
                     let asked = error.retry_after();
                     tokio::time::sleep(asked).await;
                     tokio::select! {
                         () = tokio::time::sleep(backoff.next_pause().saturating_sub(asked)) => {}
-                        _ = recovered.changed() => {}
+                        _ = answers.changed() => {}
                     }
                 }
             }
@@ -191,7 +183,7 @@ impl<T: Watched> Watch<T> {
             Err(error) => return Err(error.into()),
         };
         if let Some(failed) = self.store.watch_works(T::KIND) {
-            self.recovered.send_modify(|times| *times += 1);
+            self.store.server_answers();
             info!(kind = %T::KIND, "watching again after {:.1} s", failed.as_secs_f64());
         }
         let encoding = answer::encoding(response.headers());
