@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use kube::Client;
 use portolan_core::{Kind, Lease, LoadBalancerPool, ObjectName};
-use portolan_runtime::{Recorder, Selection, Store, Watches};
+use portolan_runtime::{Changes, Recorder, Selection, Store, Watches};
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::Metrics;
@@ -57,12 +57,15 @@ const NEEDED: [Kind; 4] = [Kind::Service, Kind::EndpointSlice, Kind::LoadBalance
 pub(crate) async fn run(context: Context, watches: Watches, shutdown: CancellationToken) {
     let mut changes = context.store.subscribe();
     loop {
-        while !labelled(&context) {
+        let uid = loop {
+            if let Some(uid) = takes_part(&context.store, &context.node) {
+                break uid;
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = changes.next() => {}
             }
-        }
+        };
         tracing::info!(node = %context.node, "announcing addresses of load balancers");
         let mut watches = watches.apart();
         let selector = format!("{}={}", lease::LABEL.0, lease::LABEL.1);
@@ -76,21 +79,19 @@ pub(crate) async fn run(context: Context, watches: Watches, shutdown: Cancellati
             }
             announce(&context, &ended).await;
         };
-        let label_goes = async {
-            while labelled(&context) {
-                changes.next().await;
-            }
+        let node_goes = async {
+            node_goes(&context.store, &context.node, &uid, &mut changes).await;
             ended.cancel();
             std::future::pending::<()>().await;
         };
         tokio::select! {
             () = announced => {}
-            () = label_goes => {}
+            () = node_goes => {}
         }
         if shutdown.is_cancelled() {
             return;
         }
-        if !labelled(&context) {
+        if takes_part(&context.store, &context.node).is_none() {
             tracing::info!(node = %context.node, "the node's label is gone: announcing nothing");
         }
     }
@@ -102,8 +103,51 @@ pub async fn announce(context: &Context, ended: &CancellationToken) {
     Session::new(context).run(ended).await;
 }
 
-fn labelled(context: &Context) -> bool {
-    let state = context.store.read();
-    let node = state.nodes.get(&ObjectName::cluster_scoped(context.node.clone()));
-    node.is_some_and(|node| node.meta.label(NODE_LABEL.0) == Some(NODE_LABEL.1))
+/// Waits until the Node has the label no longer, or is another one under the same name: the API server deletes the Lease of
+/// one that is gone.
+async fn node_goes(store: &Store, node: &Arc<str>, uid: &Arc<str>, changes: &mut Changes) {
+    while takes_part(store, node).as_ref() == Some(uid) {
+        changes.next().await;
+    }
+}
+
+/// The uid of the Node if it has the label.
+fn takes_part(store: &Store, node: &Arc<str>) -> Option<Arc<str>> {
+    let state = store.read();
+    let node = state.nodes.get(&ObjectName::cluster_scoped(node.clone()))?;
+    (node.meta.label(NODE_LABEL.0) == Some(NODE_LABEL.1)).then(|| node.meta.uid.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{Event, Node};
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_made_again_under_its_name_is_another_one() {
+        let (store, name) = (Store::for_readers(), Arc::from("a"));
+        let put = |version: &str, uid: &str, label: &str| {
+            let node = json!({"metadata": {"name": "a", "uid": uid, "resourceVersion": version,
+                "labels": {NODE_LABEL.0: label}}});
+            store.apply([Event::Applied(serde_json::from_value::<Node>(node).unwrap())]);
+        };
+        let mut changes = store.subscribe();
+        let mut goes = async |uid: &Arc<str>| {
+            timeout(Duration::ZERO, node_goes(&store, &name, uid, &mut changes)).await.is_ok()
+        };
+        put("1", "u", "none");
+        assert_eq!(takes_part(&store, &name), None);
+        put("2", "u", "layer2");
+        let uid = takes_part(&store, &name).unwrap();
+        assert!(!goes(&uid).await);
+        put("3", "u", "none");
+        assert!(goes(&uid).await, "the label is gone");
+        // In a gap of the watch.
+        put("4", "v", "layer2");
+        assert!(goes(&uid).await);
+        assert_eq!(takes_part(&store, &name).as_deref(), Some("v"));
+    }
 }

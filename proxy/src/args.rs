@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     announce_namespace: String,
     /// How long an announcing node's Lease lasts, in whole seconds, the same on all nodes: so long may an address be
-    /// without an owner after one died; when the API server is away for 4/5 of it, owners fall silent
+    /// without an owner after one died; owners fall silent 4/5 of it after they began the last renewal that succeeded
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
     announce_lease_duration: Duration,
     /// Raise the node's conntrack settings, and end; afterwards the proxy needs CAP_NET_ADMIN alone

@@ -13,15 +13,17 @@
 //!   node to which an address comes, because it joined or because something else changed, does not announce it before
 //!   every other live node tells that it knows of the change, and so has stopped. A node that others seem to wait for
 //!   renews its Lease at once.
-//! - A node that sees in another's Lease that its own watches are behind takes no address, and after `G` it leaves. So
-//!   2 `D` (more than `T` until the Lease that tells of the change is written, `T` until the other must have seen it, and
-//!   `G`) after an address came to a node, no other announces it, whatever others tell.
+//! - A node that sees in another's Lease that its own watches are behind takes no address, and when it has not come to
+//!   what it saw there after `G` it leaves. So 2 `D` (more than `T` until the Lease that tells of the change is written,
+//!   `T` until the other must have seen it, and `G`) after an address came to a node, no other announces it, whatever
+//!   others tell.
 //! - A node whose own Lease ran out comes back like one that joins. A node whose watch of Leases stands still leaves,
 //!   as far as it can, or else its Lease would keep addresses that it may not announce.
 //! - For the same reason a node that may not announce writes its Lease as one that nobody holds, until one of these
 //!   writes is seen within `T` / 2: whoever needs longer has each renewal run out before it sees the next. A renewal
 //!   that was sent before such a write never counts; and each is written over the version that was there, so that none
-//!   can come after a later one did. Who tells that it left is silent until it has come back.
+//!   can come after a later one did. Who tells that it left is silent until it has come back, and so is one whose Lease
+//!   somebody else gave back.
 //!
 //! So no address is announced by two nodes, unless a whole machine is stopped in a way that also stops its clock (a
 //! hypervisor's pause). Such a node goes on where it was: for `T` at most until its Lease moves again, and the node that
@@ -50,6 +52,8 @@ pub struct Times {
     pub renew: Duration,
     /// The same when others wait for what the next one tells.
     pub soon: Duration,
+    /// The same after one that failed, as long as the node may still announce.
+    pub again: Duration,
     /// How long a renewal may take on a node that others can rely on.
     pub timely: Duration,
 }
@@ -64,6 +68,7 @@ impl Times {
             behind: lease / 5,
             renew: lease / 4,
             soon: lease / 50,
+            again: lease / 20,
             timely: lease * 2 / 5,
         }
     }
@@ -143,8 +148,10 @@ pub struct Agent {
     began: Option<Duration>,
     /// Whether others wait for our next renewal.
     urgent: bool,
-    /// Since when others know more than we do.
-    behind: Option<Duration>,
+    /// Whether the last renewal failed.
+    failed: bool,
+    /// What others know and we do not, and since when: the oldest first.
+    behind: Vec<(Versions, Duration)>,
 }
 
 impl Agent {
@@ -168,7 +175,8 @@ impl Agent {
             timely: false,
             began: None,
             urgent: false,
-            behind: None,
+            failed: false,
+            behind: Vec::new(),
         }
     }
 
@@ -192,6 +200,7 @@ impl Agent {
     pub fn lease(&mut self, node: &Arc<str>, member: Option<Member>, now: Duration) {
         let version = member.as_ref().map_or(0, |member| member.version);
         let renewed = member.as_ref().map(|member| member.renewed);
+        let given_back = member.as_ref().is_some_and(|member| member.duration.is_zero());
         let part = |member: Option<&Member>| {
             member.filter(|member| !member.duration.is_zero()).map(|member| member.reach.clone())
         };
@@ -205,6 +214,10 @@ impl Agent {
         }
         if let Some(renewed) = renewed.filter(|_| *node == self.node) {
             self.confirm(renewed, version, now);
+            if given_back {
+                // Whoever wrote it: others take our addresses at once.
+                self.confirmed = None;
+            }
         }
         self.refresh(now);
     }
@@ -223,13 +236,18 @@ impl Agent {
         }
         self.sent.push(Sent { renewed, began: now, held, answered: false });
         self.began = Some(now);
-        self.urgent = false;
+        (self.urgent, self.failed) = (false, false);
         Report { held, seen: self.seen, told: self.told }
     }
 
     /// The renewal with this time was accepted.
     pub fn renewed(&mut self, renewed: i128) {
         self.sent.iter_mut().filter(|sent| sent.renewed == renewed).for_each(|sent| sent.answered = true);
+    }
+
+    /// The last renewal was refused or not answered: the next one need not wait as long, or there is no time for many.
+    pub fn failed(&mut self) {
+        self.failed = true;
     }
 
     /// Our next renewal is to tell that we can announce elsewhere: others wait for it.
@@ -254,7 +272,7 @@ impl Agent {
 
     /// What is to be done now.
     pub fn decide(&mut self, now: Duration) -> Decision {
-        self.behind = if self.knows_all() { None } else { self.behind.or(Some(now)) };
+        self.compare(now);
         let until = self.until();
         let leave = self.began.is_some() && (self.is_deaf(now) || self.lags(now));
         let mut decision = Decision { until, leave, ..Decision::default() };
@@ -278,14 +296,28 @@ impl Agent {
         decision
     }
 
-    /// Whether no other node has told of something that our watches have not.
-    fn knows_all(&self) -> bool {
+    /// Finds out what other nodes have told of and our watches have not. Each time that they tell of more it is noted: where
+    /// objects change all the time there is always something that we are about to be told, and that is no lag.
+    fn compare(&mut self, now: Duration) {
         let known = Versions { leases: u64::MAX, ..self.seen };
-        self.members.held().all(|member| known.cover(member.told))
+        let newest = self.members.held().map(|member| member.told).fold(Versions::default(), Versions::max);
+        // What nobody tells any more is no matter either.
+        let level = known.cover(newest);
+        self.behind.retain(|(told, _)| !level && !known.cover(*told));
+        let noted = self.behind.last().map_or(known, |(told, _)| known.max(*told));
+        // Who lags has nothing more to find out; before it joins, that may last.
+        if !noted.cover(newest) && !self.lags(now) {
+            self.behind.push((newest, now));
+        }
+    }
+
+    /// When we have been behind for too long.
+    fn patient_until(&self) -> Option<Duration> {
+        self.behind.first().map(|(_, since)| *since + self.times.behind)
     }
 
     fn lags(&self, now: Duration) -> bool {
-        self.behind.is_some_and(|since| now >= since + self.times.behind)
+        self.patient_until().is_some_and(|until| now >= until)
     }
 
     /// Whether our watch has not shown a renewal that was answered long ago.
@@ -382,7 +414,7 @@ impl Agent {
 
     fn settled(&self, gain: &Gain, now: Duration) -> bool {
         let told = || self.others().all(|member| member.seen.cover(gain.needs));
-        self.behind.is_none() && (now >= gain.since + self.patience() || told())
+        self.behind.is_empty() && (now >= gain.since + self.patience() || told())
     }
 
     /// A Lease that should have moved by now is judged by what our watch has told when our next renewal is back.
@@ -395,11 +427,13 @@ impl Agent {
     /// Nobody joins before it knows who else lives, or with knowledge that is older than others'.
     fn renew_at(&self, now: Duration) -> Option<Duration> {
         match self.began {
-            None => self.behind.is_none().then(|| self.members.judged(&self.node)),
+            None => self.behind.is_empty().then(|| self.members.judged(&self.node)),
             // Renewals that our watch does not show would only keep others from taking over.
             Some(_) if now >= self.until() && self.answered().next().is_some() => None,
             Some(began) if self.timely => Some(began),
-            Some(began) => Some(began + if self.urgent { self.times.soon } else { self.times.renew }),
+            Some(began) if self.urgent => Some(began + self.times.soon),
+            Some(began) if self.failed && now < self.until() => Some(began + self.times.again),
+            Some(began) => Some(began + self.times.renew),
         }
     }
 
@@ -408,7 +442,7 @@ impl Agent {
         let gains = self.gains.values().map(|gain| gain.since + self.patience());
         let others = self.live.keys().filter(|node| **node != self.node);
         let expiries = others.filter_map(|node| self.members.expires(node));
-        let behind = self.behind.map(|since| since + self.times.behind);
+        let behind = self.patient_until();
         let deaf = self.answered().map(|began| began + self.times.lease);
         tenure.into_iter().chain(gains).chain(expiries).chain(behind).chain(deaf).filter(|at| *at > now).min()
     }

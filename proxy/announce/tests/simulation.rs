@@ -241,6 +241,8 @@ impl Node {
             self.answered = renewal.version.filter(|_| !lost);
             if self.answered.is_some() {
                 agent.renewed(renewal.renewed);
+            } else {
+                agent.failed();
             }
             self.renewals.back_mut().unwrap().gives_up = u64::MAX;
         }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 /// Label of the Leases of nodes that announce, and its value.
 pub(super) const LABEL: (&str, &str) = ("portolan.dev/announcer", "layer2");
 
+const VALID: &str = "names of nodes and namespaces are valid in URIs";
+
 /// Where the Lease is and what it says but for times.
 #[derive(Clone)]
 pub(super) struct OwnLease {
@@ -25,7 +27,7 @@ pub(super) struct OwnLease {
 
 impl OwnLease {
     /// Writes what the node reports, when that is, and where it can announce, over the version that is there (`None` =
-    /// none is). The new version.
+    /// none is). The new version. If there is one although none was shown, it lost its label, and gets it again.
     pub(super) async fn write(
         &self,
         over: Option<u64>,
@@ -33,7 +35,13 @@ impl OwnLease {
         renewed: Timestamp,
         reach: &Reach,
     ) -> Result<u64, kube::Error> {
-        let answer: Value = self.client.request(self.request(over, report, renewed, reach)).await?;
+        let answer = self.client.request(self.request(over, report, renewed, reach)).await;
+        if over.is_none() && matches!(&answer, Err(kube::Error::Api(status)) if status.is_already_exists()) {
+            // Watches show it then, and the next write goes over what they show. This one changes nothing else, so that it
+            // does no harm however late it is.
+            self.client.request::<Value>(self.relabel()).await?;
+        }
+        let answer: Value = answer?;
         let version = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         Ok(version.and_then(|version| version.parse().ok()).unwrap_or(0))
     }
@@ -50,9 +58,8 @@ impl OwnLease {
         renewed: Timestamp,
         reach: &Reach,
     ) -> Request<Vec<u8>> {
-        let name = format!("{}{}", Member::PREFIX, self.node);
         let mut metadata = json!({
-            "name": name,
+            "name": self.name(),
             "namespace": self.namespace,
             "labels": {LABEL.0: LABEL.1},
             "annotations": {
@@ -75,12 +82,29 @@ impl OwnLease {
                 "renewTime": format!("{renewed:.6}"),
             },
         });
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
-        let request = match over {
-            Some(_) => Request::patch(format!("{path}/{name}"))
-                .header(http::header::CONTENT_TYPE, "application/merge-patch+json"),
-            None => Request::post(path).header(http::header::CONTENT_TYPE, "application/json"),
-        };
-        request.body(body.to_string().into_bytes()).expect("names of nodes and namespaces are valid in URIs")
+        if over.is_some() {
+            return self.patch(&body);
+        }
+        let request = Request::post(self.path()).header(http::header::CONTENT_TYPE, "application/json");
+        request.body(body.to_string().into_bytes()).expect(VALID)
+    }
+
+    fn relabel(&self) -> Request<Vec<u8>> {
+        self.patch(&json!({"metadata": {"name": self.name(), "labels": {LABEL.0: LABEL.1}}}))
+    }
+
+    fn patch(&self, body: &Value) -> Request<Vec<u8>> {
+        Request::patch(format!("{}/{}", self.path(), self.name()))
+            .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+            .body(body.to_string().into_bytes())
+            .expect(VALID)
+    }
+
+    fn name(&self) -> String {
+        format!("{}{}", Member::PREFIX, self.node)
+    }
+
+    fn path(&self) -> String {
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace)
     }
 }

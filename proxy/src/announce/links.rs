@@ -12,7 +12,11 @@ use portolan_announce::wire::Mac;
 /// Hardware type of Ethernet (`linux/if_arp.h`).
 const ETHERNET: u16 = 1;
 
-/// An interface that is up.
+/// `IFF_RUNNING`: its operational state is up, or its driver does not tell.
+const USABLE: InterfaceFlags =
+    InterfaceFlags::IFF_UP.union(InterfaceFlags::IFF_RUNNING).union(InterfaceFlags::IFF_BROADCAST);
+
+/// An interface that is up and has a carrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) name: String,
@@ -43,15 +47,15 @@ impl Link {
     }
 }
 
-/// All Ethernet interfaces that are up, by name; none if the kernel does not tell.
+/// All Ethernet interfaces that are up, by name; none if the kernel does not tell. One without a carrier reaches nobody, but
+/// stays up and keeps its addresses.
 pub(super) fn links() -> BTreeMap<String, Link> {
     let Ok(interfaces) = getifaddrs() else { return BTreeMap::new() };
     let (mut links, mut networks) = (BTreeMap::new(), Vec::new());
     for interface in interfaces {
         let Some(address) = interface.address else { continue };
         if let Some(link) = address.as_link_addr() {
-            let usable = interface.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_BROADCAST)
-                && link.hatype() == ETHERNET;
+            let usable = interface.flags.contains(USABLE) && link.hatype() == ETHERNET;
             if let Some(mac) = link.addr().filter(|_| usable) {
                 let name = interface.interface_name.clone();
                 links.insert(name.clone(), Link { name, address: *link, mac, networks: Vec::new() });

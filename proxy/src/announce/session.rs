@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::future::pending;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portolan_announce::{Agent, Decision, Member, Reach, Times, Versions, claim};
-use portolan_core::{ChangeSet, Kind, ObjectName, State};
+use portolan_core::{ChangeSet, EndpointSlice, Kind, ObjectName, Service, State};
 use portolan_runtime::{Changes, EventType, Reference, explain};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +111,7 @@ impl<'a> Session<'a> {
                     self.renewed(told, outcome);
                 }
                 () = alarm => {}
-                _ = look.tick() => self.look(),
+                _ = look.tick() => self.look(&mut changes),
             }
         }
         self.leave(renewal).await;
@@ -243,14 +244,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn look(&mut self) {
-        {
-            // Watches come further without a change, too.
-            let state = self.context.store.read();
-            let (seen, told) = versions(&state);
-            self.agent.seen(seen, told);
-            self.take_in_own(&state, clock::now());
-        }
+    fn look(&mut self, changes: &mut Changes) {
+        // Watches come further without a change, too.
+        self.take_in(ChangeSet::default(), changes);
         self.look_at_links();
         self.tell(&BTreeSet::new());
     }
@@ -287,11 +283,14 @@ impl<'a> Session<'a> {
                 self.agent.renewed(told.as_nanosecond());
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("this node's Lease is renewed again");
+                    // Without its watch it does not count.
+                    self.context.store.server_answers();
                 }
             }
             Err(error) => {
                 // What is there now, the watch tells.
                 self.answered = None;
+                self.agent.failed();
                 self.context.metrics.renewals_failed.inc();
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(error, "this node's Lease is not renewed");
@@ -325,7 +324,6 @@ fn take_in_services(
     lost: &BTreeSet<ObjectName>,
     now: Duration,
 ) {
-    let (seen, told) = versions(state);
     for name in services {
         let service = state.services.get(name);
         // Most Services are no load balancers, and cost nothing here.
@@ -334,16 +332,25 @@ fn take_in_services(
             balanced.into_iter().flat_map(|_| state.slices_of(name)).map(|slice| &**slice).collect();
         let ours = |address| pools::announced(state, address);
         let claim = balanced.map(|service| claim(service, &slices, ours));
-        let newest = slices.iter().map(|slice| slice.meta.resource_version).max().unwrap_or(0);
-        // What was told, since others come to that too.
-        let cause = Versions {
-            services: service.map_or(told.services, |service| service.meta.resource_version),
-            slices: if lost.contains(name) { told.slices } else { newest },
-            ..told
-        };
+        let cause = cause(state, service, &slices, lost.contains(name));
         agent.service(name, claim.unwrap_or_default(), cause, now);
     }
+    let (seen, told) = versions(state);
     agent.seen(seen, told);
+}
+
+/// Versions from which on a node knows what is said of a Service here. Those of objects where there are any, since others are
+/// told of these soon. What is gone may be so by a list that does not have it any more: whoever knows all up to that list's
+/// version knows it, too.
+fn cause(state: &State, service: Option<&Arc<Service>>, slices: &[&EndpointSlice], lost: bool) -> Versions {
+    let (seen, told) = versions(state);
+    let newest = slices.iter().map(|slice| slice.meta.resource_version).max().unwrap_or(0);
+    let known = seen.max(told);
+    Versions {
+        services: service.map_or(known.services, |service| service.meta.resource_version),
+        slices: if lost { known.slices } else { newest },
+        ..told
+    }
 }
 
 /// Up to where the State knows all, and the newest that its watches told of.
@@ -358,4 +365,67 @@ fn versions(state: &State) -> (Versions, Versions) {
         },
         Versions { leases: 0, services: services.told(), slices: slices.told(), pools: pools.told() },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{Event, Lease};
+    use portolan_runtime::Store;
+    use serde_json::json;
+
+    use super::super::{Announcement, Metrics};
+    use super::*;
+
+    fn slice(version: u64) -> Event<EndpointSlice> {
+        let slice = json!({"metadata": {"namespace": "n", "name": "s-1", "resourceVersion": version.to_string(),
+            "labels": {"kubernetes.io/service-name": "s"}}, "addressType": "IPv4", "endpoints": []});
+        Event::Applied(serde_json::from_value(slice).unwrap())
+    }
+
+    #[test]
+    fn what_a_list_no_longer_has_is_known_to_whoever_knows_that_list() {
+        let (mut state, mut set) = (State::default(), ChangeSet::default());
+        for event in [Event::ListBegins, slice(5), Event::ListEnds, Event::Reached(7)] {
+            state.apply(event, &mut set);
+        }
+        let name = ObjectName::new("n", "s");
+        let slices: Vec<_> = state.slices_of(&name).map(|slice| &**slice).collect();
+        assert_eq!(cause(&state, None, &slices, false).slices, 5);
+        // It was deleted while nobody watched.
+        for event in [Event::<EndpointSlice>::ListBegins, Event::ListEnds, Event::Reached(9)] {
+            state.apply(event, &mut set);
+        }
+        for event in [Event::<Service>::ListBegins, Event::ListEnds, Event::Reached(8)] {
+            state.apply(event, &mut set);
+        }
+        let cause = cause(&state, None, &[], true);
+        assert_eq!((cause.services, cause.slices), (8, 9));
+    }
+
+    #[tokio::test]
+    async fn whoever_looks_how_far_watches_have_come_takes_in_what_they_told_first() {
+        let unused = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
+        });
+        let context = Context {
+            node: "a".into(),
+            settings: Announcement { namespace: "n".to_owned(), lease_duration: Duration::from_secs(5) },
+            client: kube::Client::new(unused, "n"),
+            store: Store::for_readers(),
+            recorder: None,
+            metrics: Metrics::default(),
+        };
+        let mut session = Session::new(&context);
+        let mut changes = context.store.subscribe();
+        let lease = |node: &str, version: &str| {
+            let lease = json!({"metadata": {"namespace": "n", "name": format!("portolan-announcer-{node}"),
+                    "resourceVersion": version},
+                "spec": {"holderIdentity": node, "leaseDurationSeconds": 5, "renewTime": "2026-01-01T00:00:00Z"}});
+            Event::Applied(serde_json::from_value::<Lease>(lease).unwrap())
+        };
+        context.store.apply([lease("b", "4"), lease("a", "5")]);
+        session.look(&mut changes);
+        assert_eq!(session.agent.own_version(), Some(5));
+        assert!(changes.take().is_empty(), "b's is known to the agent, too");
+    }
 }

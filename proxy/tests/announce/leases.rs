@@ -83,29 +83,63 @@ impl Leases {
         }
     }
 
+    /// Somebody takes the label off a Lease: to those who watch Leases with the label it is deleted.
+    pub(crate) fn unlabel(&self, lease: &str) {
+        let mut inner = self.0.lock().unwrap();
+        inner.version += 1;
+        let version = inner.version;
+        let lease = inner.leases.get_mut(lease).unwrap();
+        lease["metadata"]["resourceVersion"] = json!(version.to_string());
+        lease["metadata"]["labels"] = json!({});
+        let name = decode(lease).meta.object_name();
+        for (_, store) in &inner.watches {
+            store.apply([Event::<Lease>::Deleted(name.clone(), version)]);
+        }
+    }
+
+    /// Whether a Lease has labels.
+    pub(crate) fn labelled(&self, lease: &str) -> bool {
+        self.0.lock().unwrap().leases[lease]["metadata"]["labels"] != json!({})
+    }
+
     fn write(&self, method: &http::Method, body: Value) -> (u16, Value) {
         let mut inner = self.0.lock().unwrap();
         let name = body["metadata"]["name"].as_str().unwrap().to_owned();
         let there = inner.leases.get(&name).map(|lease| lease["metadata"]["resourceVersion"].clone());
         let fits = match *method {
             http::Method::POST => there.is_none(),
-            http::Method::PATCH => there.as_ref() == Some(&body["metadata"]["resourceVersion"]),
+            http::Method::PATCH => {
+                let over = body["metadata"].get("resourceVersion");
+                there.is_some() && (over.is_none() || over == there.as_ref())
+            }
             _ => false,
         };
         if !fits {
+            let reason = if *method == http::Method::POST { "AlreadyExists" } else { "Conflict" };
             return (
                 409,
-                json!({"kind": "Status", "code": 409, "reason": "Conflict", "message": "another version"}),
+                json!({"kind": "Status", "status": "Failure", "code": 409, "reason": reason, "message": "another version"}),
             );
         }
         inner.version += 1;
-        let mut lease = body;
+        let mut lease = inner.leases.get(&name).cloned().unwrap_or_default();
+        merge(&mut lease, body);
         lease["metadata"]["resourceVersion"] = json!(inner.version.to_string());
         inner.leases.insert(name, lease.clone());
         for (_, store) in inner.watches.iter().filter(|(name, _)| !inner.cut.contains(name)) {
             store.apply([Event::Applied(decode(&lease))]);
         }
         (200, lease)
+    }
+}
+
+/// A merge patch (RFC 7396) that takes nothing away.
+fn merge(there: &mut Value, patch: Value) {
+    match (there, patch) {
+        (Value::Object(there), Value::Object(patch)) => {
+            patch.into_iter().for_each(|(key, value)| merge(there.entry(key).or_insert(Value::Null), value));
+        }
+        (there, patch) => *there = patch,
     }
 }
 

@@ -183,13 +183,22 @@ fn an_announced_address_follows_the_interfaces_that_its_pool_names() {
 
 #[test]
 fn an_address_goes_to_a_node_whose_interface_reaches_it() {
+    follows_reach(|network, owner, has| network.readdress(owner, if has { "add" } else { "del" }));
+}
+
+#[test]
+fn an_address_leaves_a_node_whose_cable_is_pulled() {
+    follows_reach(|network, owner, has| network.plug(owner, if has { "up" } else { "down" }));
+}
+
+fn follows_reach(change: impl Fn(&Network, &str, bool)) {
     let address = vip(0);
     let Pair { network, nodes, owner, heir, listener, .. } = Pair::announcing(address);
-    network.readdress(&owner, "del");
+    change(&network, &owner, false);
     // Within a look at the interfaces, and what two Leases take: nobody has to die.
     resolve(&network, address, &[heir], LEASE + GRACE);
     listener.hear(number(heir), GRACE);
-    network.readdress(&owner, "add");
+    change(&network, &owner, true);
     resolve(&network, address, &[owner.as_str()], LEASE + GRACE);
     listener.hear(number(&owner), GRACE);
     assert_eq!(listener.turns(), [owner.as_str(), heir, &owner].map(number));
@@ -211,6 +220,21 @@ fn an_announced_address_is_nobody_elses() {
     network.wire("eth0", vip(0)).claim();
     until_heard(&node, 2);
     node.stop();
+}
+
+#[test]
+fn a_lease_whose_label_somebody_took_off_gets_it_again_and_nobody_falls_silent() {
+    let Pair { network, leases, nodes, owner, listener, .. } = Pair::announcing(vip(0));
+    let lease = format!("portolan-announcer-{owner}");
+    leases.unlabel(&lease);
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 2 {
+        resolve(&network, vip(0), &[owner.as_str()], Duration::from_secs(1));
+        std::thread::sleep(LEASE / 10);
+    }
+    assert!(leases.labelled(&lease));
+    assert_eq!(listener.turns(), [number(&owner)]);
+    nodes.into_iter().for_each(Node::stop);
 }
 
 fn until_heard(node: &Node, conflicts: usize) {

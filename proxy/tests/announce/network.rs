@@ -23,7 +23,7 @@ pub(crate) const VIPS: [&str; 2] = ["192.0.2.100", "2001:db8::100"];
 
 /// Hosts on a bridge.
 pub(crate) struct Network {
-    _bridge: Host,
+    bridge: Host,
     client: Host,
     nodes: BTreeMap<String, Host>,
 }
@@ -48,7 +48,7 @@ impl Network {
         let client = attach("client", 9);
         let nodes =
             [1, 2].map(|number| (format!("node-{number}"), attach(&format!("node-{number}"), number)));
-        Self { client, nodes: nodes.into(), _bridge: bridge }
+        Self { client, nodes: nodes.into(), bridge }
     }
 
     /// Another link between the client and a node, without addresses.
@@ -64,6 +64,11 @@ impl Network {
     pub(crate) fn readdress(&self, node: &str, how: &str) {
         let number = crate::number(node);
         self.nodes[node].ip(&format!("address {how} 192.0.2.{number}/24 dev eth0"));
+    }
+
+    /// Pulls the cable of a node out of its switch (`down`), or plugs it in (`up`); the node's interface stays up.
+    pub(crate) fn plug(&self, node: &str, how: &str) {
+        self.bridge.ip(&format!("link set {node} {how}"));
     }
 
     /// What is said on an interface of the client about an address.

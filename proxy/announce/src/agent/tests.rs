@@ -175,6 +175,39 @@ fn a_renewal_that_was_written_counts_without_an_answer() {
 }
 
 #[test]
+fn a_renewal_that_failed_is_tried_again_soon_while_there_is_something_to_keep() {
+    let mut agent = agent("a");
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    agent.renewing(4, 1250 * MS);
+    agent.failed();
+    assert_eq!(agent.decide(1260 * MS).renew, Some(1500 * MS));
+    agent.renewing(5, 1500 * MS);
+    assert_eq!(agent.decide(1510 * MS).renew, Some(2750 * MS), "under way");
+    agent.failed();
+    assert_eq!(agent.decide(4000 * MS).renew, Some(2750 * MS), "too late to hurry");
+}
+
+#[test]
+fn a_lease_that_somebody_else_gives_back_silences_its_node() {
+    let node: Arc<str> = "a".into();
+    let mut agent = agent(&node);
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    agent.renewing(5, 1250 * MS);
+    // Such as `kubectl edit`, which leaves the time as it was.
+    let edited = |version, renewed| unheld(version).map(|member| Member { renewed, ..member });
+    agent.lease(&node, edited(4, 3), 1260 * MS);
+    assert_eq!(agent.decide(1260 * MS).give_up, [ip()].into());
+    agent.lease(&node, edited(6, 5), 1270 * MS);
+    assert_eq!(agent.decide(1270 * MS).take, [].into(), "not by the time of a renewal that we never saw");
+    assert!(!agent.renewing(7, 2500 * MS).held);
+    agent.lease(&node, unheld(7), 2510 * MS);
+    renew(&mut agent, 2520 * MS, 8, 2530 * MS);
+    assert_eq!(agent.decide(2530 * MS).take, [ip()].into());
+}
+
+#[test]
 fn a_node_that_is_not_seen_in_time_leaves_its_addresses_to_others_until_it_is() {
     let node: Arc<str> = "a".into();
     let mut agent = agent(&node);
@@ -217,6 +250,35 @@ fn a_node_that_is_behind_takes_nothing_and_then_leaves() {
     assert_eq!((decision.give_up, decision.wake), ([].into(), Some(1100 * MS)));
     let decision = agent.decide(1100 * MS);
     assert_eq!((decision.give_up, decision.leave, decision.renew), ([ip()].into(), true, None));
+}
+
+#[test]
+fn a_node_that_always_comes_to_what_others_know_stays() {
+    let (owner, other) = two();
+    let mut agent = agent(&owner);
+    claim(&mut agent);
+    let services = |services| Versions { services, ..Versions::default() };
+    let ahead = |version| Some(Member { told: services(version), ..member(version, u64::MAX).unwrap() });
+    for version in [1, 2] {
+        agent.lease(&other, ahead(version), Duration::ZERO);
+    }
+    agent.seen(services(2), Versions::default());
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    let mut now = Duration::ZERO;
+    // What others know is taken in 800 ms later, when they know of something else.
+    for version in 4..20 {
+        now = (u32::try_from(version).unwrap() * 400) * MS;
+        agent.lease(&other, ahead(version), now);
+        agent.seen(services(version - 2), Versions::default());
+        let decision = agent.decide(now);
+        assert!(!decision.leave, "{version}");
+        renew(&mut agent, now, 100 + version, now);
+    }
+    agent.seen(services(18), Versions::default());
+    let last = agent.decide(now + 500 * MS);
+    assert_eq!((last.leave, last.wake), (false, Some(now + 1000 * MS)), "since it was told of the newest");
+    assert!(agent.decide(now + 1000 * MS).leave);
 }
 
 #[test]
