@@ -8,6 +8,7 @@
 //! RBAC: list and watch services, ipaddresses, namespaces, servicecidrs, serviceippools and nodeportpools; patch
 //! `serviceippools/status` and `nodeportpools/status`.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use kube::Client;
 use portolan_allocation::{PortRange, Terms};
 use portolan_core::Kind;
 use portolan_runtime::{Admin, Leadership, Store};
-use portolan_service_pools::{Bounds, Choice, Picker, Request};
+use portolan_service_pools::{Bounds, Choice, Picker, PoolKey, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -55,9 +56,9 @@ const OWNERS: [Kind; 2] = [Kind::Service, Kind::IpAddress];
 /// seen when its reservations end. Well below [`TERMS`]' grace, since a broken connection is not noticed at once.
 const STALE: Duration = Duration::from_secs(30);
 
-/// So long at most a Service waits for values of a pool that has free ones, but none at hand. The API server waits two seconds
-/// (`timeoutSeconds`).
-const LEASING: Duration = Duration::from_secs(1);
+/// So long at most a Service waits for values of a pool that has free ones, but none at hand. The API server waits for a second
+/// at least (`timeoutSeconds`).
+const LEASING: Duration = Duration::from_millis(700);
 
 /// What the controller runs with.
 pub struct Context {
@@ -93,8 +94,8 @@ struct Shared {
     due: Notify,
     /// Wakes who waits for leases, after each look at them.
     looked: Notify,
-    /// The last look was made, and no pool failed: waiting is worth it.
-    leasing: AtomicBool,
+    /// Pools whose leases could not be written: nobody waits for these.
+    failing: Mutex<BTreeSet<PoolKey>>,
     /// Nothing is chosen any more: the leases are given back.
     closed: AtomicBool,
     seed: AtomicU64,
@@ -129,7 +130,7 @@ impl Pools {
             picker,
             due: Notify::new(),
             looked: Notify::new(),
-            leasing: AtomicBool::new(false),
+            failing: Mutex::default(),
             closed: AtomicBool::new(false),
             // So that replicas do not run for the same blocks.
             seed: AtomicU64::new(RandomState::new().build_hasher().finish()),
@@ -150,6 +151,7 @@ impl Pools {
         if review.kind.kind != "Service" || shared.excluded.contains(&review.namespace) {
             return Verdict::default();
         }
+        let deadline = Instant::now() + LEASING;
         let _ = timeout_at(shared.started + START, shared.begun.cancelled()).await;
         if shared.closed.load(Ordering::Acquire) || stale(&shared.store) {
             return Verdict::default();
@@ -160,7 +162,7 @@ impl Pools {
         };
         let dry_run = review.dry_run == Some(true);
         let request = Request { namespace: &review.namespace, name, service: &review.object, old, dry_run };
-        let choice = shared.choose(&request).await;
+        let choice = shared.choose(&request, deadline).await;
         if !dry_run {
             shared.metrics.count(&choice);
         }
@@ -193,18 +195,27 @@ impl Pools {
 impl Shared {
     /// What a Service is to get. Where a pool has free values and none at hand, which a Service of many ports or a burst does
     /// to a small one, more are asked for first.
-    async fn choose(&self, request: &Request<'_>) -> Choice {
-        let deadline = Instant::now() + LEASING;
+    async fn choose(&self, request: &Request<'_>, deadline: Instant) -> Choice {
         loop {
             // Before the leases are looked at, so that no look is missed.
             let looked = self.looked.notified();
             {
                 let mut picker = self.picker();
+                if self.closed.load(Ordering::Acquire) {
+                    return Choice::default();
+                }
                 let (now, seed) = (now(), self.draw());
                 let trial = picker.choose(&Request { dry_run: true, ..*request }, now, seed);
-                let wait = self.leasing.load(Ordering::Acquire)
+                // Nothing is leased for what nobody is to have.
+                if request.dry_run {
+                    return trial;
+                }
+                picker.miss(&trial.scarce);
+                let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut scarce = trial.scarce.keys().filter(|(key, _)| !failing.contains(key));
+                let wait = self.begun.is_cancelled()
                     && Instant::now() < deadline
-                    && trial.scarce.iter().any(|key| picker.would_renew(key, now, seed).is_some());
+                    && scarce.any(|(key, _)| picker.would_renew(key, now, seed).is_some());
                 if !wait {
                     let choice = picker.choose(request, now, seed);
                     let short = choice.picks.iter().any(|(key, _)| picker.short(key, now));
@@ -223,6 +234,7 @@ impl Shared {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.begun.cancel();
+        self.looked.notify_waiters();
     }
 
     fn picker(&self) -> MutexGuard<'_, Picker> {

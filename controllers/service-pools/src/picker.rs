@@ -10,7 +10,7 @@ use portolan_core::{Labels, ObjectName, PoolLease, Service};
 
 use crate::entry::Entry;
 use crate::reservations::{Reservation, Reservations};
-use crate::{Bounds, Choice, PoolKey, PoolSpec, Report, Request, Space, Value, Wants, values_of};
+use crate::{Bounds, Choice, Domain, PoolKey, PoolSpec, Report, Request, Space, Value, Wants, values_of};
 
 mod session;
 
@@ -289,6 +289,16 @@ impl Picker {
         let pool = self.pools.iter_mut().find(|pool| pool.spec.key == *key);
         pool.into_iter().flat_map(|pool| pool.spaces.values_mut()).for_each(Space::forget_missed);
         renewed
+    }
+
+    /// Notes what a Service lacks: [`renewed`](Self::renewed) will ask for it.
+    pub fn miss(&mut self, scarce: &BTreeMap<(PoolKey, Domain), u64>) {
+        for ((key, domain), count) in scarce {
+            let pool = self.pools.iter_mut().find(|pool| pool.spec.key == *key);
+            if let Some(space) = pool.and_then(|pool| pool.spaces.get_mut(domain)) {
+                space.miss(*count);
+            }
+        }
     }
 
     /// What [`renewed`](Self::renewed) would say now.

@@ -1,9 +1,11 @@
 //! What is asked about a Service, and answered.
 
+use std::collections::BTreeMap;
+
 use portolan_core::{Labels, ObjectName};
 use serde_json::{Value as Json, json};
 
-use crate::{PoolKey, PortWant, Value};
+use crate::{Domain, PoolKey, PortWant, Value};
 
 /// A Service that is to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +44,9 @@ pub struct Choice {
     pub picks: Vec<(PoolKey, Value)>,
     /// Pools that are for the Service and had nothing for it, so that the API server picks from all that it has.
     pub left: Vec<PoolKey>,
-    /// Pools that had nothing for it at hand, although they have free values, whether or not another pool had something.
-    pub scarce: Vec<PoolKey>,
+    /// Pools that have free values of which this replica has too few at hand, and how many are lacking; whether or not another
+    /// pool had something instead.
+    pub scarce: BTreeMap<(PoolKey, Domain), u64>,
 }
 
 impl Choice {

@@ -22,7 +22,7 @@ const TRIES: u64 = 1024;
 pub struct Space {
     values: Allocator<PoolRange, ObjectName>,
     book: Book,
-    /// So often somebody asked for a value while none of the free ones was at hand, since the leases were last looked at.
+    /// So many values somebody lacked while there were free ones, but none at hand, since the leases were last looked at.
     missed: u64,
 }
 
@@ -116,11 +116,9 @@ impl Space {
         windows.fold(0, |sum, window| enough.min(sum + self.values.free_in(window, enough)))
     }
 
-    /// Somebody asked for a value, and [`pick`](Self::pick) found none. Returns whether there are free ones all the same, of
-    /// which [`renewed`](Self::renewed) will ask for one more.
-    pub fn miss(&mut self) -> bool {
-        self.missed = self.values.free().min(self.missed + 1);
-        self.missed > 0
+    /// Somebody lacks so many values beside those at hand: [`renewed`](Self::renewed) will ask for as many more.
+    pub fn miss(&mut self, count: u64) {
+        self.missed = self.missed.saturating_add(count);
     }
 
     /// What was missed has been asked for.
@@ -128,16 +126,21 @@ impl Space {
         self.missed = 0;
     }
 
-    /// So many values a replica is to have at hand: a quarter of those that are free, so that other replicas find some, and
-    /// those that were missed.
-    fn wanted(&self) -> u64 {
+    /// So many values `holder` is to have at hand: a quarter of those that are free, so that other replicas find some, or what is
+    /// at hand and what was missed.
+    fn wanted(&self, holder: &str, now: Duration, terms: &Terms) -> u64 {
         let free = self.values.free();
-        free.min((free / 4).clamp(free.min(1), ENOUGH) + self.missed)
+        let quarter = (free / 4).clamp(free.min(1), ENOUGH);
+        if self.missed == 0 {
+            return quarter;
+        }
+        let at_hand = self.at_hand(&self.book.leases, holder, now, terms, free);
+        free.min(quarter.max(at_hand.saturating_add(self.missed)))
     }
 
     /// Whether `holder` has less than half of what it is to have at hand.
     pub fn short(&self, holder: &str, now: Duration, terms: &Terms) -> bool {
-        let wanted = self.wanted();
+        let wanted = self.wanted(holder, now, terms);
         wanted > 0 && 2 * self.at_hand(&self.book.leases, holder, now, terms, wanted) < wanted
     }
 
@@ -149,7 +152,7 @@ impl Space {
         let range = self.values.range();
         let mut book = self.book.clone();
         book.strays.retain(|(_, lease)| now < lease.until + terms.skew);
-        let wanted = self.wanted();
+        let wanted = self.wanted(holder, now, terms);
         // A block in which nothing is left is not prolonged: whoever needs it when something is may have it then. Neither is
         // one that is not needed any more, since values of others have become free.
         let (leases, ending): (_, Vec<_>) = {

@@ -1,8 +1,7 @@
 //! Writes the pools' statuses: the leases of this replica, and what the leader tells of the pools.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -74,7 +73,7 @@ impl Shared {
                     }
                 }
             }
-            self.leasing.store(failing.is_empty(), Ordering::Release);
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing.keys().cloned().collect();
             self.looked.notify_waiters();
             // Nobody waits for what fails, but for what another replica's write has kept back, at the start.
             if !overtaken || self.started.elapsed() > START {

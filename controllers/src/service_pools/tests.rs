@@ -172,7 +172,7 @@ async fn a_burst_waits_until_more_of_a_small_pool_is_leased() {
     let began = Instant::now();
     let reviews: Vec<_> = (0..10).map(|number| named(&format!("s{number}"))).collect();
     let verdicts = futures::future::join_all(reviews.iter().map(|review| pools.answer(review))).await;
-    let got: std::collections::BTreeSet<_> =
+    let got: BTreeSet<_> =
         verdicts.iter().filter_map(|verdict| verdict.patch.first()?["value"].as_str()).collect();
     assert_eq!(got.len(), 9, "{got:?}");
     assert!(began.elapsed() <= LEASING, "{:?}", began.elapsed());

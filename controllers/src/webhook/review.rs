@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::admission::{API_VERSION, Review, Verdict};
@@ -26,6 +27,8 @@ const SHORT_BODY: u64 = 64 * 1024;
 const LONG_BODIES: usize = 2;
 /// Longest uid of a review, in bytes: what is answered repeats it.
 const LONGEST_UID: usize = 128;
+/// How long a body may take, with the wait for its place: the API server sends it at once.
+const READING: Duration = Duration::from_secs(2);
 /// How long a body and its answer may take. More than the `timeoutSeconds` of any of our webhooks: the API
 /// server has given up by then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,9 +77,13 @@ async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
         let labels = Outcome { path: webhook.path, outcome };
         webhook.metrics.answers.get_or_create(&labels).inc();
     };
-    let answered = tokio::time::timeout(PATIENCE, async {
-        let _place = webhook.place(request.body().size_hint().upper()).await;
-        let review = read(request).await?;
+    let late = |text| (StatusCode::GATEWAY_TIMEOUT, text).into_response();
+    let answered = timeout(PATIENCE, async {
+        let read = timeout(READING, async {
+            let place = webhook.place(request.body().size_hint().upper()).await;
+            read(request).await.map(|review| (place, review))
+        });
+        let (_place, review) = read.await.map_err(|_| late("the body takes too long"))??;
         let (began, uid) = (Instant::now(), review.uid.clone());
         let verdict = (webhook.handler)(review).await;
         webhook.metrics.took.observe(began.elapsed().as_secs_f64());
@@ -97,7 +104,7 @@ async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
         }
         Err(_) => {
             outcome("late");
-            (StatusCode::GATEWAY_TIMEOUT, "no answer was found in time").into_response()
+            late("no answer was found in time")
         }
     }
 }

@@ -79,7 +79,7 @@ impl Session<'_, '_> {
         let pools = picker.pools.iter_mut().filter(|pool| {
             pool.spec.key.kind == kind && pool.spec.scope.admits(request.namespace, of_namespace, &labels)
         });
-        let mut asked = None;
+        let (mut asked, mut lacking) = (None, false);
         for pool in pools {
             let key = &pool.spec.key;
             let Some(space) = pool.spaces.get_mut(&domain) else { continue };
@@ -103,8 +103,9 @@ impl Session<'_, '_> {
                 again().or_else(another)
             };
             let Some(value) = value else {
-                if space.miss() {
-                    choice.scarce.push(key.clone());
+                if !lacking && space.values().free() > 0 {
+                    lacking = true;
+                    *choice.scarce.entry((key.clone(), domain)).or_default() += 1;
                 }
                 continue;
             };
