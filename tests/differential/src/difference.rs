@@ -55,6 +55,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ours: &'a Facts,
     /// What was mirrored here since the controller of slices last wrote.
     pub(crate) mirrored: &'a Families,
+    /// Services of which upstream made a mirrored slice under the name of a deleted one.
+    pub(crate) remade: &'a BTreeSet<String>,
     /// What upstream says in its log that it fails at.
     pub(crate) failing: &'a AllFailing,
 }
@@ -102,10 +104,12 @@ fn postponed(difference: &Difference, context: &Context<'_>) -> bool {
     failing(difference, context).is_some_and(|it| behind(it) && it.tries < IN_VAIN)
 }
 
-/// Upstream makes a mirrored slice under the name of one that it has.
+/// Upstream makes a mirrored slice under the name of one that it has, instead of one of the other family. Where it has had it
+/// only by what its cache said, it succeeds, and lacks the other one from then on.
 fn mixed_up(difference: &Difference, context: &Context<'_>) -> bool {
-    difference.subject.source == BY_MIRRORING
-        && failing(difference, context).is_some_and(|it| it.error.contains("already exists"))
+    let lacks = difference.upstream.is_empty() && context.remade.contains(&difference.subject.service);
+    let fails = failing(difference, context).is_some_and(|it| it.error.contains("already exists"));
+    difference.subject.source == BY_MIRRORING && (lacks || fails)
 }
 
 /// Here a slice that is reused has annotations that upstream's has lost.
@@ -209,7 +213,9 @@ mod tests {
     }
 
     fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {
-        let context = Context { ours, mirrored: &Families::new(), failing: &AllFailing::new() };
+        let remade = BTreeSet::new();
+        let context =
+            Context { ours, mirrored: &Families::new(), remade: &remade, failing: &AllFailing::new() };
         let (allowed, rest) = judge(upstream, &context);
         (allowed.len(), rest)
     }
@@ -234,13 +240,31 @@ mod tests {
     }
 
     #[test]
+    fn a_mirrored_slice_may_be_missing_beside_one_made_under_an_old_name() {
+        let (mut subject, details) = said("fd01::1", &[("ready", "true")]);
+        subject.source = BY_MIRRORING.to_owned();
+        let (with, without) = (facts([(subject, details)]), Facts::default());
+        let allowed = |upstream: &Facts, ours: &Facts, remade: &str| {
+            let remade = BTreeSet::from([remade.to_owned()]);
+            let (mirrored, failing) = (Families::new(), AllFailing::new());
+            let context = Context { ours, mirrored: &mirrored, remade: &remade, failing: &failing };
+            judge(upstream, &context).0.into_keys().next()
+        };
+        assert_eq!(allowed(&without, &with, "s"), Some("slices reused in two families"));
+        assert_eq!(allowed(&without, &with, "t"), None);
+        assert_eq!(allowed(&with, &without, "s"), None, "the other way round it is a loss");
+    }
+
+    #[test]
     fn what_upstream_fails_at_is_told_by_the_error_and_the_tries() {
         let upstream = facts([said("10.0.0.1", &[("ready", "true")])]);
         let ours = facts([said("10.0.0.1", &[("ready", "false")])]);
         let allowed = |service: &str, source, tries, error: &str| {
             let failing = Failing { tries, error: error.to_owned() };
             let failing = AllFailing::from([((service.to_owned(), source), failing)]);
-            let context = Context { ours: &ours, mirrored: &Families::new(), failing: &failing };
+            let remade = BTreeSet::new();
+            let context =
+                Context { ours: &ours, mirrored: &Families::new(), remade: &remade, failing: &failing };
             let (allowed, rest) = judge(&upstream, &context);
             assert_eq!(allowed.len() + rest.len(), 1);
             allowed.into_keys().next()

@@ -292,7 +292,9 @@ impl<'a> Pair<'a> {
     fn agree(&mut self, began: Instant, failing: &AllFailing) -> Vec<Difference> {
         let [upstream, ours] = self.facts();
         let mirrored = self.sides[1].held(&self.namespace).mirrored;
-        let (allowed, rest) = judge(&upstream, &Context { ours: &ours, mirrored: &mirrored, failing });
+        let remade = self.sides[0].held(&self.namespace).remade;
+        let (allowed, rest) =
+            judge(&upstream, &Context { ours: &ours, mirrored: &mirrored, remade: &remade, failing });
         if rest.is_empty() {
             self.story.push(format!("quiet after {:.1} s", began.elapsed().as_secs_f64()));
             self.agreed(&upstream, &ours, allowed, began.elapsed());

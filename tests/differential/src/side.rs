@@ -1,6 +1,6 @@
 //! One side as the test sees it: what it answers to operations, and what it holds, by watches.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,10 @@ pub(crate) struct Held {
     pub(crate) slices: BTreeMap<String, Value>,
     /// Services with an address family that was mirrored after the controller of slices last wrote one.
     pub(crate) mirrored: Families,
+    /// Services whose last mirrored slice to be made has a name that a deleted one had: not one that the API server draws.
+    pub(crate) remade: BTreeSet<String>,
+    /// Names of mirrored slices that were deleted.
+    gone: BTreeSet<String>,
     /// When one of them changed last.
     pub(crate) changed: Option<Instant>,
     /// How often.
@@ -107,7 +111,16 @@ impl Side {
         let labels = &object["metadata"]["labels"];
         let key = (label(labels, "kubernetes.io/service-name"), label(&object, "addressType"));
         match labels["endpointslice.kubernetes.io/managed-by"].as_str() {
-            Some(BY_MIRRORING) => drop(held.mirrored.insert(key)),
+            Some(BY_MIRRORING) => {
+                if deleted {
+                    held.gone.insert(name.clone());
+                } else if held.gone.remove(&name) {
+                    held.remade.insert(key.0.clone());
+                } else if !held.slices.contains_key(&name) {
+                    held.remade.remove(&key.0);
+                }
+                held.mirrored.insert(key);
+            }
             Some(BY_SLICES) if !deleted => drop(held.mirrored.remove(&key)),
             _ => {}
         }
