@@ -47,7 +47,8 @@ impl<'a, 'o> Drafts<'a, 'o> {
     ///
     /// Differs from upstream: mirrored slices of one family are reused while others of the other family are
     /// made; kube-controller-manager strikes the wrong ones off its list of those to make, asks for one under a
-    /// name that is taken, and fails again and again until chance puts its list in another order.
+    /// name that is taken, and fails again and again until chance puts its list in another order; where that
+    /// name has just become free, it succeeds, and the other family is not mirrored until the next change.
     pub(crate) fn add(
         &mut self,
         family: IpFamily,
