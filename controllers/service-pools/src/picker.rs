@@ -143,7 +143,7 @@ impl Picker {
     pub fn set_leases(&mut self, key: &PoolKey, leases: &[PoolLease]) {
         let before = self.leases.insert(key.clone(), leases.to_vec());
         if before.is_none_or(|before| before != leases)
-            && let Some(pool) = self.pools.iter_mut().find(|pool| pool.spec.key == *key)
+            && let Some(pool) = self.pool_mut(key)
         {
             pool.spaces.values_mut().for_each(|space| space.set_leases(leases));
         }
@@ -286,16 +286,17 @@ impl Picker {
     /// The leases of a pool as they should be written; `None` if there is no need to.
     pub fn renewed(&mut self, key: &PoolKey, now: Duration, seed: u64) -> Option<Vec<PoolLease>> {
         let renewed = self.would_renew(key, now, seed);
-        let pool = self.pools.iter_mut().find(|pool| pool.spec.key == *key);
-        pool.into_iter().flat_map(|pool| pool.spaces.values_mut()).for_each(Space::forget_missed);
+        self.pool_mut(key)
+            .into_iter()
+            .flat_map(|pool| pool.spaces.values_mut())
+            .for_each(Space::forget_missed);
         renewed
     }
 
     /// Notes what a Service lacks: [`renewed`](Self::renewed) will ask for it.
     pub fn miss(&mut self, scarce: &BTreeMap<(PoolKey, Domain), u64>) {
         for ((key, domain), count) in scarce {
-            let pool = self.pools.iter_mut().find(|pool| pool.spec.key == *key);
-            if let Some(space) = pool.and_then(|pool| pool.spaces.get_mut(domain)) {
+            if let Some(space) = self.pool_mut(key).and_then(|pool| pool.spaces.get_mut(domain)) {
                 space.miss(*count);
             }
         }
@@ -335,6 +336,10 @@ impl Picker {
 
     fn pool(&self, key: &PoolKey) -> Option<&Entry> {
         self.pools.iter().find(|pool| pool.spec.key == *key)
+    }
+
+    fn pool_mut(&mut self, key: &PoolKey) -> Option<&mut Entry> {
+        self.pools.iter_mut().find(|pool| pool.spec.key == *key)
     }
 }
 

@@ -77,25 +77,30 @@ fn named(name: &str) -> Review {
     review
 }
 
+/// What an API server answers to the `number`th write of the pool's status, of which it refuses the first `conflicts`.
+async fn written(
+    request: http::Request<Body>,
+    number: u64,
+    conflicts: u64,
+) -> Result<http::Response<Body>, kube::Error> {
+    let body = request.into_body().collect_bytes().await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (code, object) = if number < conflicts {
+        (409, json!({"kind": "Status", "code": 409, "reason": "Conflict"}))
+    } else {
+        (200, pool(u32::try_from(number).unwrap() + 2, &body["status"]["leases"]))
+    };
+    let answer = http::Response::builder().status(code).header("content-type", "application/json");
+    Ok(answer.body(Body::from(object.to_string().into_bytes())).unwrap())
+}
+
 /// Another replica is faster at first.
 #[tokio::test(start_paused = true)]
 async fn who_asks_during_the_start_gets_a_value_of_the_first_leases() {
     let tries = Arc::new(AtomicU64::new(0));
     let counted = tries.clone();
-    let api = move |request: http::Request<Body>| {
-        let number = counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let body = request.into_body().collect_bytes().await.unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let (code, object) = match number {
-                0 => (409, json!({"kind": "Status", "code": 409, "reason": "Conflict"})),
-                _ => (200, pool(2, &body["status"]["leases"])),
-            };
-            let answer = http::Response::builder().status(code).header("content-type", "application/json");
-            Ok::<_, kube::Error>(answer.body(Body::from(object.to_string().into_bytes())).unwrap())
-        }
-    };
+    let api = move |request| written(request, counted.fetch_add(1, Ordering::Relaxed), 1);
     let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
     let began = Instant::now();
     let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
@@ -153,19 +158,8 @@ async fn nothing_is_chosen_by_what_is_old() {
 /// What a burst asks for, of a pool so small that a replica has two of its values at hand.
 #[tokio::test(start_paused = true)]
 async fn a_burst_waits_until_more_of_a_small_pool_is_leased() {
-    let version = Arc::new(AtomicU64::new(1));
-    let api = move |request: http::Request<Body>| {
-        let version = version.clone();
-        async move {
-            let body = request.into_body().collect_bytes().await.unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let version = version.fetch_add(1, Ordering::Relaxed) + 1;
-            let object = pool(u32::try_from(version).unwrap(), &body["status"]["leases"]);
-            let answer = http::Response::builder().header("content-type", "application/json");
-            Ok::<_, kube::Error>(answer.body(Body::from(object.to_string().into_bytes())).unwrap())
-        }
-    };
+    let tries = Arc::new(AtomicU64::new(0));
+    let api = move |request| written(request, tries.fetch_add(1, Ordering::Relaxed), 0);
     let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
     let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
     pools.0.begun.cancelled().await;
@@ -189,12 +183,7 @@ async fn a_burst_waits_until_more_of_a_small_pool_is_leased() {
 async fn who_is_overtaken_again_and_again_tries_less_often_and_is_ready_all_the_same() {
     let tries = Arc::new(AtomicU64::new(0));
     let counted = tries.clone();
-    let api = move |_: http::Request<Body>| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let body = json!({"kind": "Status", "code": 409, "reason": "Conflict"}).to_string();
-        let answer = http::Response::builder().status(409).header("content-type", "application/json");
-        std::future::ready(Ok::<_, kube::Error>(answer.body(Body::from(body.into_bytes())).unwrap()))
-    };
+    let api = move |request| written(request, counted.fetch_add(1, Ordering::Relaxed), u64::MAX);
     let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
     let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -123,23 +123,13 @@ impl Leases {
         }
         inner.version += 1;
         let mut lease = inner.leases.get(&name).cloned().unwrap_or_default();
-        merge(&mut lease, body);
+        json_patch::merge(&mut lease, &body);
         lease["metadata"]["resourceVersion"] = json!(inner.version.to_string());
         inner.leases.insert(name, lease.clone());
         for (_, store) in inner.watches.iter().filter(|(name, _)| !inner.cut.contains(name)) {
             store.apply([Event::Applied(decode(&lease))]);
         }
         (200, lease)
-    }
-}
-
-/// A merge patch (RFC 7396) that takes nothing away.
-fn merge(there: &mut Value, patch: Value) {
-    match (there, patch) {
-        (Value::Object(there), Value::Object(patch)) => {
-            patch.into_iter().for_each(|(key, value)| merge(there.entry(key).or_insert(Value::Null), value));
-        }
-        (there, patch) => *there = patch,
     }
 }
 

@@ -213,9 +213,12 @@ mod tests {
     }
 
     fn judged(upstream: &Facts, ours: &Facts) -> (usize, Vec<Difference>) {
-        let remade = BTreeSet::new();
-        let context =
-            Context { ours, mirrored: &Families::new(), remade: &remade, failing: &AllFailing::new() };
+        let context = Context {
+            ours,
+            mirrored: &Families::new(),
+            remade: &BTreeSet::new(),
+            failing: &AllFailing::new(),
+        };
         let (allowed, rest) = judge(upstream, &context);
         (allowed.len(), rest)
     }
@@ -245,9 +248,12 @@ mod tests {
         subject.source = BY_MIRRORING.to_owned();
         let (with, without) = (facts([(subject, details)]), Facts::default());
         let allowed = |upstream: &Facts, ours: &Facts, remade: &str| {
-            let remade = BTreeSet::from([remade.to_owned()]);
-            let (mirrored, failing) = (Families::new(), AllFailing::new());
-            let context = Context { ours, mirrored: &mirrored, remade: &remade, failing: &failing };
+            let context = Context {
+                ours,
+                mirrored: &Families::new(),
+                remade: &BTreeSet::from([remade.to_owned()]),
+                failing: &AllFailing::new(),
+            };
             judge(upstream, &context).0.into_keys().next()
         };
         assert_eq!(allowed(&without, &with, "s"), Some("slices reused in two families"));
@@ -262,9 +268,12 @@ mod tests {
         let allowed = |service: &str, source, tries, error: &str| {
             let failing = Failing { tries, error: error.to_owned() };
             let failing = AllFailing::from([((service.to_owned(), source), failing)]);
-            let remade = BTreeSet::new();
-            let context =
-                Context { ours: &ours, mirrored: &Families::new(), remade: &remade, failing: &failing };
+            let context = Context {
+                ours: &ours,
+                mirrored: &Families::new(),
+                remade: &BTreeSet::new(),
+                failing: &failing,
+            };
             let (allowed, rest) = judge(&upstream, &context);
             assert_eq!(allowed.len() + rest.len(), 1);
             allowed.into_keys().next()

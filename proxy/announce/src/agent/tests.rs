@@ -47,6 +47,15 @@ fn renew(agent: &mut Agent, began: Duration, version: u64, back: Duration) {
     agent.lease(&agent.node.clone(), member(version, version), back);
 }
 
+/// A node alone that announces since 10 ms, by its Lease of version 3.
+fn announcing() -> Agent {
+    let mut agent = agent("a");
+    claim(&mut agent);
+    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
+    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    agent
+}
+
 #[test]
 fn a_node_alone_announces_once_its_watch_has_shown_its_lease() {
     let mut agent = agent("a");
@@ -189,11 +198,8 @@ fn a_renewal_that_failed_is_tried_again_soon_while_there_is_something_to_keep() 
 
 #[test]
 fn a_lease_that_somebody_else_gives_back_silences_its_node() {
-    let node: Arc<str> = "a".into();
-    let mut agent = agent(&node);
-    claim(&mut agent);
-    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
-    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    let mut agent = announcing();
+    let node = agent.node.clone();
     agent.renewing(5, 1250 * MS);
     // Such as `kubectl edit`, which leaves the time as it was.
     let edited = |version, renewed| unheld(version).map(|member| Member { renewed, ..member });
@@ -209,11 +215,8 @@ fn a_lease_that_somebody_else_gives_back_silences_its_node() {
 
 #[test]
 fn a_node_that_is_not_seen_in_time_leaves_its_addresses_to_others_until_it_is() {
-    let node: Arc<str> = "a".into();
-    let mut agent = agent(&node);
-    claim(&mut agent);
-    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
-    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    let mut agent = announcing();
+    let node = agent.node.clone();
     assert!(agent.renewing(4, 2000 * MS).held);
     assert_eq!(agent.decide(4000 * MS).give_up, [ip()].into());
     assert!(!agent.renewing(5, 4000 * MS).held, "who does not announce tells so");
@@ -283,10 +286,7 @@ fn a_node_that_always_comes_to_what_others_know_stays() {
 
 #[test]
 fn a_node_whose_watch_stands_still_leaves() {
-    let mut agent = agent("a");
-    claim(&mut agent);
-    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
-    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    let mut agent = announcing();
     agent.renewing(4, 1250 * MS);
     agent.renewed(4);
     let decision = agent.decide(4000 * MS);
@@ -296,10 +296,7 @@ fn a_node_whose_watch_stands_still_leaves() {
 
 #[test]
 fn an_address_stays_with_its_owner_when_only_its_pool_changes() {
-    let mut agent = agent("a");
-    claim(&mut agent);
-    renew(&mut agent, Duration::ZERO, 3, 10 * MS);
-    assert_eq!(agent.decide(10 * MS).take, [ip()].into());
+    let mut agent = announcing();
     renew(&mut agent, 100 * MS, 4, 110 * MS);
     let before = agent.decide(110 * MS);
     // Such as: other interfaces. To place it anew is the owner's own matter.
