@@ -52,7 +52,7 @@ impl Leases {
                 // Whether or not somebody still waits for the answer.
                 let written = tokio::spawn(async move {
                     tokio::time::sleep(patience).await;
-                    leases.write(&parts.method, body)
+                    leases.write(&parts.method, &body)
                 });
                 let (status, answer) = written.await.unwrap();
                 let response =
@@ -102,7 +102,7 @@ impl Leases {
         self.0.lock().unwrap().leases[lease]["metadata"]["labels"] != json!({})
     }
 
-    fn write(&self, method: &http::Method, body: Value) -> (u16, Value) {
+    fn write(&self, method: &http::Method, body: &Value) -> (u16, Value) {
         let mut inner = self.0.lock().unwrap();
         let name = body["metadata"]["name"].as_str().unwrap().to_owned();
         let there = inner.leases.get(&name).map(|lease| lease["metadata"]["resourceVersion"].clone());
@@ -123,7 +123,7 @@ impl Leases {
         }
         inner.version += 1;
         let mut lease = inner.leases.get(&name).cloned().unwrap_or_default();
-        json_patch::merge(&mut lease, &body);
+        json_patch::merge(&mut lease, body);
         lease["metadata"]["resourceVersion"] = json!(inner.version.to_string());
         inner.leases.insert(name, lease.clone());
         for (_, store) in inner.watches.iter().filter(|(name, _)| !inner.cut.contains(name)) {
