@@ -124,12 +124,15 @@ enum End {
 impl<T: Watched> Watch<T> {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        // Since the last pause that was waited out: watches that open and then fail would else wake each other without end.
+        let mut woken = false;
         loop {
             let began = Instant::now();
             let outcome = self.step().await;
             // A watch that lasted has proved that the server works again.
             if began.elapsed() > Duration::from_secs(30) {
                 backoff.reset();
+                woken = false;
             }
             match outcome {
                 Ok(End::Silent) if began.elapsed() < VERY_SHORT => {
@@ -152,8 +155,8 @@ impl<T: Watched> Watch<T> {
                     let asked = error.retry_after();
                     tokio::time::sleep(asked).await;
                     tokio::select! {
-                        () = tokio::time::sleep(backoff.next_pause().saturating_sub(asked)) => {}
-                        _ = answers.changed() => {}
+                        () = tokio::time::sleep(backoff.next_pause().saturating_sub(asked)) => woken = false,
+                        _ = answers.changed(), if !woken => woken = true,
                     }
                 }
             }

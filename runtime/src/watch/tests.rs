@@ -1,12 +1,12 @@
 //! What a watch makes of a stream in protobuf, and how often it asks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::io::Cursor;
 use http::{Request, Response};
 use kube::client::Body;
-use portolan_core::{EndpointSlice, Meta, ObjectName, Problem};
+use portolan_core::{EndpointSlice, Meta, ObjectName, Problem, Service};
 use prometheus_client::encoding::text::encode;
 
 use super::*;
@@ -196,6 +196,28 @@ async fn a_pause_that_is_asked_for_does_not_shorten_ones_own() {
     let busy = || Response::builder().status(503).header("retry-after", "1").body(Body::empty()).unwrap();
     let asked = asked(Duration::from_secs(120), busy).await;
     assert!(asked.len() < 30, "{} times", asked.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_open_and_then_fail_do_not_wake_each_other_without_end() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    // A list that breaks off at once.
+    let server = move |_: Request<Body>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(MILLISECOND).await;
+            Ok::<_, kube::Error>(Response::new(Body::empty()))
+        }
+    };
+    let admin = Admin::new();
+    let client = Client::new(tower::service_fn(server), "default");
+    let mut watches = Watches::new(client, Store::new(), Problems::new(&admin, None), &admin);
+    watches.open::<EndpointSlice>(Selection::default());
+    watches.open::<Service>(Selection::default());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((12..=80).contains(&asked), "{asked} times");
 }
 
 #[tokio::test(start_paused = true)]
