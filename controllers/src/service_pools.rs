@@ -8,7 +8,7 @@
 //! RBAC: list and watch services, ipaddresses, namespaces, servicecidrs, serviceippools and nodeportpools; patch
 //! `serviceippools/status` and `nodeportpools/status`.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kube::Client;
 use portolan_allocation::{PortRange, Terms};
 use portolan_core::Kind;
-use portolan_runtime::{Admin, Leadership, Store};
+use portolan_runtime::{Admin, Backoff, Leadership, Store};
 use portolan_service_pools::{Bounds, Choice, Picker, PoolKey, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -94,8 +94,8 @@ struct Shared {
     due: Notify,
     /// Wakes who waits for leases, after each look at them.
     looked: Notify,
-    /// Pools whose leases could not be written: nobody waits for these.
-    failing: Mutex<BTreeSet<PoolKey>>,
+    /// Pools whose leases could not be written, and when that is tried again: nobody waits for these.
+    failing: Mutex<HashMap<PoolKey, (Backoff, Instant)>>,
     /// Nothing is chosen any more: the leases are given back.
     closed: AtomicBool,
     seed: AtomicU64,
@@ -161,8 +161,8 @@ impl Pools {
             name => name,
         };
         let dry_run = review.dry_run == Some(true);
-        let request = Request { namespace: &review.namespace, name, service: &review.object, old, dry_run };
-        let choice = shared.choose(&request, deadline).await;
+        let request = Request { namespace: &review.namespace, name, service: &review.object, old };
+        let choice = shared.choose(&request, dry_run, deadline).await;
         if !dry_run {
             shared.metrics.count(&choice);
         }
@@ -195,7 +195,7 @@ impl Pools {
 impl Shared {
     /// What a Service is to get. Where a pool has free values and none at hand, which a Service of many ports or a burst does
     /// to a small one, more are asked for first.
-    async fn choose(&self, request: &Request<'_>, deadline: Instant) -> Choice {
+    async fn choose(&self, request: &Request<'_>, dry_run: bool, deadline: Instant) -> Choice {
         loop {
             // Before the leases are looked at, so that no look is missed.
             let looked = self.looked.notified();
@@ -205,19 +205,19 @@ impl Shared {
                     return Choice::default();
                 }
                 let (now, seed) = (now(), self.draw());
-                let trial = picker.choose(&Request { dry_run: true, ..*request }, now, seed);
+                let choice = picker.choose(request, now, seed);
                 // Nothing is leased for what nobody is to have.
-                if request.dry_run {
-                    return trial;
+                if dry_run {
+                    return choice;
                 }
-                picker.miss(&trial.scarce);
-                let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut scarce = trial.scarce.keys().filter(|(key, _)| !failing.contains(key));
+                picker.miss(&choice.scarce);
+                let failing = self.failing();
+                let mut scarce = choice.scarce.keys().filter(|(key, _)| !failing.contains_key(key));
                 let wait = self.begun.is_cancelled()
                     && Instant::now() < deadline
                     && scarce.any(|(key, _)| picker.would_renew(key, now, seed).is_some());
                 if !wait {
-                    let choice = picker.choose(request, now, seed);
+                    picker.reserve(request, &choice, now);
                     let short = choice.picks.iter().any(|(key, _)| picker.short(key, now));
                     if short || !choice.scarce.is_empty() {
                         self.due.notify_one();
@@ -239,6 +239,10 @@ impl Shared {
 
     fn picker(&self) -> MutexGuard<'_, Picker> {
         self.picker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashMap<PoolKey, (Backoff, Instant)>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that is another one each time (splitmix64).

@@ -237,7 +237,7 @@ impl Picker {
         }
     }
 
-    /// What a Service is to get. Unless it is for a dry run, that is reserved.
+    /// What a Service is to get. Somebody else may get it, too, until it is [reserved](Self::reserve).
     pub fn choose(&mut self, request: &Request<'_>, now: Duration, seed: u64) -> Choice {
         self.expire(now);
         let wants = Wants::read(request.service, request.old, &self.bounds.families);
@@ -245,13 +245,27 @@ impl Picker {
         if let Some((value, owner, _)) = self.lost.get(&request.owner()) {
             choice.warnings.push(format!("{value}, which was chosen before, went to {owner} at that moment"));
         }
-        if !request.dry_run {
-            self.lost.remove(&request.owner());
-        }
         let mut session = Session { picker: self, request, now, seed, choice: &mut choice };
         session.addresses(&wants);
         session.ports(&wants);
         choice
+    }
+
+    /// Keeps what was [chosen](Self::choose) for a Service from all others until its request is over. Nothing may have changed since
+    /// the choice.
+    pub fn reserve(&mut self, request: &Request<'_>, choice: &Choice, now: Duration) {
+        let owner = request.owner();
+        self.lost.remove(&owner);
+        let until = now + self.terms.grace;
+        for (key, value) in &choice.picks {
+            let Some(space) = self.pool_mut(key).and_then(|pool| pool.spaces.get_mut(&value.domain())) else {
+                continue;
+            };
+            if space.reserve(*value, &owner, until).is_ok() {
+                let reservation = Reservation { owner: owner.clone(), pool: key.clone(), since: now, until };
+                self.reservations.insert(*value, reservation);
+            }
+        }
     }
 
     /// What is asked for and somebody else has.

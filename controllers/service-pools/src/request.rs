@@ -18,8 +18,6 @@ pub struct Request<'a> {
     pub service: &'a Json,
     /// The object as it is stored, if it is.
     pub old: Option<&'a Json>,
-    /// Nothing will be stored.
-    pub dry_run: bool,
 }
 
 impl Request<'_> {

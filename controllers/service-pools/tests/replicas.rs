@@ -179,9 +179,11 @@ impl World {
         self.names += 1;
         let name = format!("s{}", self.names);
         let service = json!({"metadata": {"name": name}, "spec": {}});
-        let request = Request { namespace: "n", name: &name, service: &service, old: None, dry_run: false };
+        let request = Request { namespace: "n", name: &name, service: &service, old: None };
         let clock = self.clock(place);
-        let choice = self.replicas[place].picker.choose(&request, clock, seed);
+        let picker = &mut self.replicas[place].picker;
+        let choice = picker.choose(&request, clock, seed);
+        picker.reserve(&request, &choice, clock);
         let Some(value) = choice.picks.first().map(|(_, value)| *value) else { return };
         let owner = ObjectName::new("n", name.as_str());
         if let Some((other, until)) = self.promised.get(&value) {

@@ -1,7 +1,7 @@
 //! Writes the pools' statuses: the leases of this replica, and what the leader tells of the pools.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -47,33 +47,32 @@ impl Shared {
     /// Keeps the leases, for ever.
     pub(super) async fn tend(&self) {
         let mut again = Backoff::new(BREATH, PACE);
-        let mut failing = HashMap::<_, (Backoff, Instant)>::new();
         let mut told = HashMap::new();
         loop {
             let mut overtaken = false;
             let keys: Vec<_> = self.picker().keys().cloned().collect();
             told.retain(|key, _| keys.contains(key));
-            failing.retain(|key, _| keys.contains(key));
+            self.failing().retain(|key, _| keys.contains(key));
             for key in keys {
-                if failing.get(&key).is_some_and(|(_, next)| Instant::now() < *next) {
+                if self.failing().get(&key).is_some_and(|(_, next)| Instant::now() < *next) {
                     continue;
                 }
                 match self.tend_one(&key, &mut told).await {
                     Ok(written) => {
                         overtaken |= written == Written::Overtaken;
-                        failing.remove(&key);
+                        self.failing().remove(&key);
                     }
                     Err(error) => {
                         warn!(pool = %key, error, "the leases of a pool are not kept");
                         let first = || {
                             (Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), Instant::now())
                         };
+                        let mut failing = self.failing();
                         let (backoff, next) = failing.entry(key).or_insert_with(first);
                         *next = Instant::now() + backoff.next_pause();
                     }
                 }
             }
-            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing.keys().cloned().collect();
             self.looked.notify_waiters();
             // Nobody waits for what fails, but for what another replica's write has kept back, at the start.
             if !overtaken || self.started.elapsed() > START {
@@ -86,8 +85,8 @@ impl Shared {
                 again.reset();
                 PACE
             };
-            let pauses = failing.values().map(|(_, next)| next.saturating_duration_since(Instant::now()));
-            let pause = pauses.fold(pause, Duration::min);
+            let until = self.failing().values().map(|(_, next)| *next).min();
+            let pause = until.map_or(pause, |next| pause.min(next.saturating_duration_since(Instant::now())));
             sleep(BREATH).await;
             // Too early or late a look does no harm.
             let _ = timeout(pause, self.due.notified()).await;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::client::Body;
 use portolan_core::{Event, IpAddress, Namespace, NodePortPool, Service, ServiceCidr, ServiceIpPool};

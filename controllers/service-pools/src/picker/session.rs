@@ -6,7 +6,6 @@ use std::time::Duration;
 use portolan_core::Labels;
 
 use super::Picker;
-use crate::reservations::Reservation;
 use crate::{Choice, Domain, PoolKind, PortWant, Request, Value, Wants};
 
 /// A choice older than this is known to have come to nothing if the Service has not come with it since: the same Service
@@ -20,7 +19,7 @@ pub(super) const TRIES: usize = 4;
 
 /// The answer to one request.
 pub(super) struct Session<'a, 'b> {
-    pub(super) picker: &'a mut Picker,
+    pub(super) picker: &'a Picker,
     pub(super) request: &'a Request<'b>,
     pub(super) now: Duration,
     pub(super) seed: u64,
@@ -76,13 +75,13 @@ impl Session<'_, '_> {
         let (labels, owner) = (request.labels(), request.owner());
         let (holder, terms) = (&picker.holder, &picker.terms);
         let chosen: Vec<_> = choice.picks.iter().map(|(_, value)| *value).collect();
-        let pools = picker.pools.iter_mut().filter(|pool| {
+        let pools = picker.pools.iter().filter(|pool| {
             pool.spec.key.kind == kind && pool.spec.scope.admits(request.namespace, of_namespace, &labels)
         });
         let (mut asked, mut lacking) = (None, false);
         for pool in pools {
             let key = &pool.spec.key;
-            let Some(space) = pool.spaces.get_mut(&domain) else { continue };
+            let Some(space) = pool.spaces.get(&domain) else { continue };
             asked.get_or_insert_with(|| key.clone());
             let mine = || {
                 let all = picker.reservations.of(&owner).filter(|_| !owner.name.is_empty());
@@ -109,14 +108,6 @@ impl Session<'_, '_> {
                 }
                 continue;
             };
-            if !request.dry_run {
-                let until = *now + terms.grace;
-                if space.reserve(value, &owner, until).is_err() {
-                    continue;
-                }
-                let reservation = Reservation { owner, pool: key.clone(), since: *now, until };
-                picker.reservations.insert(value, reservation);
-            }
             choice.picks.push((key.clone(), value));
             return Some(value);
         }

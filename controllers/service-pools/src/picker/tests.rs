@@ -51,8 +51,10 @@ fn lease(picker: &mut Picker, now: Duration) {
 
 fn ask(picker: &mut Picker, name: &str, spec: &serde_json::Value, now: Duration) -> Choice {
     let service = json!({"metadata": {"name": name}, "spec": spec});
-    let request = Request { namespace: "shop", name, service: &service, old: None, dry_run: false };
-    picker.choose(&request, now, 3)
+    let request = Request { namespace: "shop", name, service: &service, old: None };
+    let choice = picker.choose(&request, now, 3);
+    picker.reserve(&request, &choice, now);
+    choice
 }
 
 fn stored(name: &str, spec: &serde_json::Value) -> Service {
@@ -107,10 +109,10 @@ fn without_a_pool_or_a_lease_the_api_server_picks() {
 }
 
 #[test]
-fn a_dry_run_reserves_nothing() {
+fn a_choice_alone_reserves_nothing() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
     let service = json!({"metadata": {}, "spec": {}});
-    let request = Request { namespace: "shop", name: "dry", service: &service, old: None, dry_run: true };
+    let request = Request { namespace: "shop", name: "dry", service: &service, old: None };
     assert_eq!(values(&picker.choose(&request, NOW, 0)), ["10.96.9.1"]);
     assert_eq!(values(&ask(&mut picker, "web", &json!({}), NOW)), ["10.96.9.1"]);
     assert_eq!(ask(&mut picker, "late", &json!({}), NOW).left.len(), 1);
@@ -273,16 +275,17 @@ fn a_service_of_many_ports_gets_them_from_a_small_pool() {
     let mut picker = picker(pools);
     let ports: Vec<_> = (1..=7).map(|port| json!({"port": port})).collect();
     let service = json!({"spec": {"type": "NodePort", "ports": ports}});
-    let trial = Request { namespace: "shop", name: "web", service: &service, old: None, dry_run: true };
-    let first = picker.choose(&trial, NOW, 3);
+    let request = Request { namespace: "shop", name: "web", service: &service, old: None };
+    let first = picker.choose(&request, NOW, 3);
     assert_eq!((first.picks.len(), first.left.len()), (3, 4), "of p, and the one of q");
     let lacking: Vec<_> = first.scarce.iter().map(|((pool, _), count)| (pool.clone(), *count)).collect();
     assert_eq!(lacking, [(key(PoolKind::Ports, "p"), 5)]);
     picker.miss(&first.scarce);
     assert!(picker.would_renew(&key(PoolKind::Ports, "p"), NOW, 7).is_some());
     lease(&mut picker, NOW);
-    let then = picker.choose(&Request { dry_run: false, ..trial }, NOW, 3);
+    let then = picker.choose(&request, NOW, 3);
     assert_eq!((then.picks.len(), then.scarce.len()), (7, 0));
+    picker.reserve(&request, &then, NOW);
     assert!(then.picks.iter().all(|(pool, _)| *pool == key(PoolKind::Ports, "p")), "{then:?}");
     // What was missed is not asked for again and again.
     lease(&mut picker, NOW);
@@ -306,12 +309,12 @@ fn what_is_lacking_comes_on_top_of_what_is_at_hand() {
     let other = stored("other", &ports(4, &|index| json!(others[index])));
     picker.see(&ObjectName::new("shop", "other"), None, Some(&other), NOW);
     let service = json!({"spec": ports(4, &|_| serde_json::Value::Null)});
-    let trial = Request { namespace: "shop", name: "web", service: &service, old: None, dry_run: true };
-    let first = picker.choose(&trial, NOW, 3);
+    let request = Request { namespace: "shop", name: "web", service: &service, old: None };
+    let first = picker.choose(&request, NOW, 3);
     assert_eq!(first.picks.len(), 2);
     picker.miss(&first.scarce);
     lease(&mut picker, NOW);
-    assert_eq!(picker.choose(&trial, NOW, 3).picks.len(), 4);
+    assert_eq!(picker.choose(&request, NOW, 3).picks.len(), 4);
 }
 
 #[test]
