@@ -291,6 +291,15 @@ impl Causes {
         self.add("FieldValueDuplicate", field, format!("Duplicate value: {}", value.into()));
     }
 
+    /// In the API server's words, which show a type of its own.
+    pub(crate) fn duplicate_port(&mut self, index: usize, protocol: Option<&str>, port: i32) {
+        let protocol = protocol.unwrap_or_default();
+        let twice = format!(
+            r#"{{"Name":"","Protocol":{protocol:?},"AppProtocol":null,"Port":{port},"TargetPort":0,"NodePort":0}}"#
+        );
+        self.add("FieldValueDuplicate", format!("spec.ports[{index}]"), format!("Duplicate value: {twice}"));
+    }
+
     pub(crate) fn forbidden(&mut self, field: impl Into<String>, why: &str) {
         self.add("FieldValueForbidden", field, format!("Forbidden: {why}"));
     }

@@ -214,7 +214,10 @@ async fn what_is_wrong_is_said() {
         &service("type: NodePort, clusterIP: 10.96.0.7, ports: [{port: 80, nodePort: 30007}]"),
     );
     kubectl.run("create -f a.yaml").await;
-    assert!(kubectl.refused("create -f a.yaml").await.contains("AlreadyExists"));
+    // Allocation comes first.
+    assert!(kubectl.refused("create -f a.yaml").await.contains("provided IP is already allocated"));
+    kubectl.write("again.yaml", &service("ports: [{port: 80}]"));
+    assert!(kubectl.refused("create -f again.yaml").await.contains("AlreadyExists"));
     let other = service("clusterIP: 10.96.0.7, ports: [{port: 80}]").replace("name: s}", "name: t}");
     kubectl.write("b.yaml", &other);
     assert!(kubectl.refused("create -f b.yaml").await.contains("provided IP is already allocated"));

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::failure::Causes;
 
 fn alphanumeric(c: char) -> bool {
@@ -23,8 +25,11 @@ pub(crate) fn label(text: &str) -> Result<(), &'static str> {
         return Err("must be no more than 63 bytes");
     }
     if !spelled(text, lower, &['-']) {
+        if subdomain(text).is_ok() {
+            return Err("must not contain dots");
+        }
         return Err(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc')",
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
         );
     }
     Ok(())
@@ -37,7 +42,7 @@ pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
     }
     if !text.split('.').all(|part| spelled(part, lower, &['-'])) {
         return Err(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com')",
+            r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
         );
     }
     Ok(())
@@ -50,7 +55,7 @@ pub(crate) fn label_value(text: &str) -> Result<(), &'static str> {
     }
     if !text.is_empty() && !spelled(text, alphanumeric, &['-', '_', '.']) {
         return Err(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345')",
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
         );
     }
     Ok(())
@@ -73,7 +78,7 @@ pub(crate) fn qualified(text: &str) -> Result<(), &'static str> {
     }
     if !spelled(name, alphanumeric, &['-', '_', '.']) {
         return Err(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc')",
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
         );
     }
     Ok(())
@@ -147,6 +152,27 @@ pub(crate) fn endpoint_address(field: &str, text: &str, causes: &mut Causes) -> 
         causes.invalid(field, text, "may not be in the multicast range (224.0.0.0/4, ff00::/8)");
     }
     Some(address)
+}
+
+/// A range of addresses, as fields take it that are older than strict checks (KEP-4858).
+pub(crate) fn cidr(field: impl Into<String>, text: &str, causes: &mut Causes) {
+    // What is octal to some and decimal to others.
+    let padded = |part: &str| part.len() > 1 && part.starts_with('0');
+    let why = match text.parse::<IpNet>() {
+        Ok(IpNet::V4(_)) if text.split(['.', '/']).any(padded) => {
+            "must not have leading 0s in IP or prefix length"
+        }
+        Ok(_) if text.rsplit('/').next().is_some_and(padded) => {
+            "must not have leading 0s in IP or prefix length"
+        }
+        Err(_) => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        Ok(IpNet::V6(net)) if net.addr().to_ipv4_mapped().is_some() => {
+            "must not have an IPv4-mapped IPv6 address"
+        }
+        Ok(net) if net != net.trunc() => "must not have bits set beyond the prefix length",
+        Ok(_) => return,
+    };
+    causes.invalid(field, text, why);
 }
 
 #[cfg(test)]

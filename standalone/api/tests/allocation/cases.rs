@@ -129,6 +129,12 @@ fn malformed() -> Vec<Value> {
         json!({"ports": port, "type": "LoadBalancer", "clusterIP": "None"}),
         json!({"clusterIP": "None"}),
         json!({}),
+        // Several things at once: the order in which they are named.
+        json!({"type": "ClusterIP", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30003, "ports": [{"port": 80, "nodePort": 30001}, {"port": 80, "nodePort": 30001}]}),
+        json!({"type": "What", "sessionAffinity": "Maybe", "internalTrafficPolicy": "Global", "trafficDistribution": "Far", "ports": [{"port": 0}], "selector": {"-": "a"}, "externalIPs": ["127.0.0.1"]}),
+        json!({"type": "NodePort", "clusterIP": "None", "ports": [{"name": "A", "port": 70000}]}),
+        json!({"type": "ClusterIP", "ports": port, "loadBalancerClass": "a.b/c", "allocateLoadBalancerNodePorts": true, "loadBalancerSourceRanges": ["10.0.0.0/8", "what"]}),
+        json!({"type": "LoadBalancer", "ports": port, "loadBalancerSourceRanges": [" 10.0.0.0/8 ", "10.0.0.1/8", "10.0.0.0", "::ffff:10.0.0.0/104", "FD00:0::/8", "010.0.0.0/8", "10.0.0.0/08"]}),
     ]
 }
 
@@ -193,6 +199,7 @@ fn changes() -> Vec<Value> {
         json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30061}, {"name": "b", "port": 81, "nodePort": 30061}]}),
         json!({"type": "NodePort", "externalTrafficPolicy": null, "healthCheckNodePort": null}),
         json!({"internalTrafficPolicy": "Local"}),
+        json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
     ]
 }
 
@@ -259,6 +266,8 @@ fn ports() -> Vec<Case> {
     let second =
         json!({"clusterIP": "10.96.7.5", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]});
     let plain = json!({"ports": [{"port": 80}]});
+    let local = |number: u16| json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": number, "ports": [{"port": 80}]});
+    let one_port = |number: u16| json!({"ports": [{"port": 80, "nodePort": number}]});
     let meet = |name: &str, steps: Vec<Step>| Case { name: name.to_owned(), steps, known_start: false };
     cases.extend([
         meet(
@@ -304,7 +313,7 @@ fn ports() -> Vec<Case> {
                 Create("s", address.clone()),
                 Patch("s", json!({"type": "ExternalName", "externalName": "a.b"})),
                 Create("t", address.clone()),
-                Put("s", address),
+                Put("s", address.clone()),
             ],
         ),
         meet(
@@ -312,10 +321,31 @@ fn ports() -> Vec<Case> {
             vec![
                 Create("s", wanted.clone()),
                 Patch("s", json!({"ports": [{"port": 80, "nodePort": 30002}]})),
-                Create("t", wanted),
+                Create("t", wanted.clone()),
             ],
         ),
         meet("created by a put", vec![Put("s", plain)]),
+        meet(
+            "made twice",
+            vec![Create("s", address.clone()), Create("s", address.clone()), DryRun("s", address)],
+        ),
+        meet(
+            "port made twice",
+            vec![Create("s", wanted.clone()), Create("s", wanted.clone()), DryRun("s", wanted.clone())],
+        ),
+        meet("own port for health", vec![Create("s", wanted), Patch("s", local(30001))]),
+        meet("own health port for a node", vec![Create("s", local(30003)), Patch("s", one_port(30003))]),
+        meet(
+            "own health port for another type",
+            vec![
+                Create("s", local(30003)),
+                Patch("s", {
+                    let mut spec = one_port(30003);
+                    spec["type"] = json!("NodePort");
+                    spec
+                }),
+            ],
+        ),
     ]);
     cases
 }

@@ -17,8 +17,9 @@ mod replay;
 use jiff::Timestamp;
 use kube::Client;
 use portolan_api::{Api, Config};
+use serde_json::json;
 
-use cases::{Family, cases};
+use cases::{Case, Family, Step, cases};
 use replay::{NO_ANSWER, replay};
 
 fn in_memory(family: Family) -> Client {
@@ -55,6 +56,28 @@ async fn answers_are_the_real_server_s_on_a_cluster_of_one_family() {
 #[tokio::test]
 async fn answers_are_the_real_server_s_on_a_cluster_of_two_families() {
     compare(Family::Dual, &replay(&in_memory(Family::Dual), &cases(Family::Dual)).await);
+}
+
+/// kube-apiserver lets all of it through.
+#[tokio::test]
+async fn what_an_external_name_says_of_node_ports_is_held_by_nobody() {
+    let external = |number: u16| {
+        let ports = json!([{"port": 80, "nodePort": number}]);
+        Step::Create("s", json!({"type": "ExternalName", "externalName": "a.b", "ports": ports}))
+    };
+    let other = || Step::Create("t", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}));
+    let becomes = || Step::Patch("s", json!({"type": "NodePort"}));
+    for (steps, refused) in [
+        (vec![external(30001), other(), becomes()], "provided port is already allocated"),
+        (vec![external(22), becomes()], "provided port is not in the valid range"),
+        (vec![external(30001), becomes(), other()], "provided port is already allocated"),
+    ] {
+        let case = Case { name: String::new(), steps, known_start: false };
+        let answers = replay(&in_memory(Family::IPv4), &[case]).await;
+        let (last, before) = answers.split_last().unwrap();
+        assert!(last.contains(": 422 ") && last.contains(refused), "{last}");
+        assert!(before.iter().all(|answer| !answer.contains(": 422 ")), "{before:?}");
+    }
 }
 
 #[tokio::test]

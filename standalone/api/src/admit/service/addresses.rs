@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ServiceSpec;
-use portolan_allocation::Refusal;
+use portolan_allocation::Range;
 
 use super::{has_address, headless};
 use crate::Failure;
@@ -64,11 +64,10 @@ fn pick(family: &str, context: &mut Context<'_>) -> Result<IpAddr, Failure> {
 
 fn refusal(address: IpAddr, family: &str, context: &Context<'_>) -> Option<&'static str> {
     let held = context.allocations.addresses(family)?;
-    match held.check(address, context.name) {
-        Ok(_) => None,
-        // As upstream: a dry run looks at the range only.
-        Err(Refusal::Taken(_)) if context.dry_run => None,
-        Err(Refusal::Taken(_)) => Some("provided IP is already allocated"),
-        Err(Refusal::OutOfRange) => Some("the provided network does not match the current range"),
+    if held.range().index(address).is_none() {
+        return Some("the provided network does not match the current range");
     }
+    // As upstream: a dry run looks at the range only.
+    let taken = !context.dry_run && held.owner(address).is_some();
+    taken.then_some("provided IP is already allocated")
 }

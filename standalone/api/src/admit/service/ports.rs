@@ -1,7 +1,7 @@
 //! Node ports of a Service, and the port of its health check.
 
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
-use portolan_allocation::Refusal;
+use portolan_allocation::Range;
 
 use super::{has_health_port, has_node_ports, is};
 use crate::Failure;
@@ -76,7 +76,10 @@ impl Ports<'_, '_> {
         pick: bool,
         causes: &mut Causes,
     ) -> Result<(), Failure> {
-        let before: Vec<_> = old.ports.iter().flatten().filter_map(|port| port.node_port).collect();
+        // Differs from upstream: what an ExternalName Service says of node ports is held by nobody, and has to be had when the type
+        // changes; kube-apiserver lets it through, whoever has the port, and out of range.
+        let kept = old.ports.iter().flatten().filter(|_| has_node_ports(old));
+        let before: Vec<_> = kept.filter_map(|port| port.node_port).collect();
         for index in 0..ports.len() {
             match ports[index].node_port {
                 None if !pick => continue,
@@ -115,22 +118,21 @@ impl Ports<'_, '_> {
         number
     }
 
-    /// Takes a port; says why it cannot be had.
+    /// Takes a port that the Service does not have for this use; says why it cannot be had.
     fn check(&mut self, number: i32) -> Result<(), String> {
         let held = self.context.allocations.ports();
-        let port = u16::try_from(number).unwrap_or(0);
-        match held.check(port, self.context.name) {
-            // The same request cannot take it twice.
-            Ok(_) if !self.taken.contains(&port) => {
-                self.taken.push(port);
-                Ok(())
-            }
-            Ok(_) | Err(Refusal::Taken(_)) => Err("provided port is already allocated".to_owned()),
-            Err(Refusal::OutOfRange) => {
-                let range = held.range();
-                Err(format!("provided port is not in the valid range. The range of valid ports is {range}"))
-            }
+        let range = held.range();
+        let Some(port) = u16::try_from(number).ok().filter(|port| range.index(*port).is_some()) else {
+            return Err(format!(
+                "provided port is not in the valid range. The range of valid ports is {range}"
+            ));
+        };
+        // It may be one that this Service has for another use, or was stored with before this request came.
+        if held.owner(port).is_some() || self.taken.contains(&port) {
+            return Err("provided port is already allocated".to_owned());
         }
+        self.taken.push(port);
+        Ok(())
     }
 
     fn pick(&mut self, why: &str) -> Result<i32, Failure> {

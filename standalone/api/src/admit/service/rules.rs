@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{ServiceSpec, ServiceStatus};
+use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::json;
 
 use super::{has_health_port, has_node_ports, headless, is, reachable_from_outside};
 use crate::admit::{grammar, metadata};
@@ -19,17 +17,48 @@ const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack
 /// A day: longer affinity is refused.
 const MOST_AFFINITY_SECONDS: i32 = 86_400;
 
+/// In the order in which the API server names its causes.
 pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
-    one_of("spec.type", spec.type_.as_deref(), &TYPES, causes);
+    let ports = spec.ports.as_deref().unwrap_or_default();
+    if ports.is_empty() && !headless(spec) && !is(spec, "ExternalName") {
+        causes.required("spec.ports", "");
+    }
+    if is(spec, "ExternalName") {
+        check_external_name(spec, causes);
+    } else if headless(spec) && has_node_ports(spec) {
+        let kind = spec.type_.as_deref().unwrap_or_default();
+        let why = format!("may not be set to 'None' for {kind} services");
+        causes.invalid("spec.clusterIPs[0]", "None", &why);
+    }
+    check_ports(ports, causes);
+    for (key, value) in spec.selector.iter().flatten() {
+        metadata::label("spec.selector", key, value, causes);
+    }
     one_of("spec.sessionAffinity", spec.session_affinity.as_deref(), &["ClientIP", "None"], causes);
-    one_of(
-        "spec.internalTrafficPolicy",
-        spec.internal_traffic_policy.as_deref(),
-        &["Cluster", "Local"],
-        causes,
-    );
-    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    if let Some(seconds) = config.and_then(|client| client.timeout_seconds)
+        && !(1..=MOST_AFFINITY_SECONDS).contains(&seconds)
+    {
+        let why = format!("must be greater than 0 && less than or equal to {MOST_AFFINITY_SECONDS}");
+        causes.invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, &why);
+    }
+    if !is(spec, "ExternalName") {
+        check_addresses(spec, causes);
+    }
+    for (index, address) in spec.external_ips.iter().flatten().enumerate() {
+        grammar::endpoint_address(&format!("spec.externalIPs[{index}]"), address, causes);
+    }
+    one_of("spec.type", spec.type_.as_deref(), &TYPES, causes);
+    check_numbers(spec, ports, causes);
+    check_load_balancer(spec, causes);
+    check_external_traffic(spec, causes);
+    let internal = spec.internal_traffic_policy.as_deref();
+    one_of("spec.internalTrafficPolicy", internal, &["Cluster", "Local"], causes);
+    let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     one_of("spec.trafficDistribution", spec.traffic_distribution.as_deref(), &distributions, causes);
+}
+
+fn check_external_traffic(spec: &ServiceSpec, causes: &mut Causes) {
     if let Some(policy) = spec.external_traffic_policy.as_deref() {
         if reachable_from_outside(spec) {
             one_of("spec.externalTrafficPolicy", Some(policy), &["Cluster", "Local"], causes);
@@ -38,32 +67,10 @@ pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
             causes.invalid("spec.externalTrafficPolicy", policy, why);
         }
     }
-    for (key, value) in spec.selector.iter().flatten() {
-        metadata::label("spec.selector", key, value, causes);
+    if let Some(number) = spec.health_check_node_port.filter(|_| !has_health_port(spec)) {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        causes.invalid("spec.healthCheckNodePort", number, why);
     }
-    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
-    if let Some(seconds) = config.and_then(|client| client.timeout_seconds)
-        && !(1..=MOST_AFFINITY_SECONDS).contains(&seconds)
-    {
-        let why = format!("must be greater than 0 && less than or equal to {MOST_AFFINITY_SECONDS}");
-        causes.invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, &why);
-    }
-    for (index, address) in spec.external_ips.iter().flatten().enumerate() {
-        grammar::endpoint_address(&format!("spec.externalIPs[{index}]"), address, causes);
-    }
-    if is(spec, "ExternalName") {
-        check_external_name(spec, causes);
-    } else {
-        check_addresses(spec, causes);
-        if headless(spec) && has_node_ports(spec) {
-            let kind = spec.type_.as_deref().unwrap_or_default();
-            let why = format!("may not be set to 'None' for {kind} services");
-            causes.invalid("spec.clusterIPs[0]", "None", &why);
-        }
-    }
-    check_ports(spec, causes);
-    check_node_ports(spec, causes);
-    check_load_balancer(spec, causes);
 }
 
 fn one_of(field: &str, value: Option<&str>, known: &[&str], causes: &mut Causes) {
@@ -147,30 +154,32 @@ fn check_external_name(spec: &ServiceSpec, causes: &mut Causes) {
     }
 }
 
-fn check_node_ports(spec: &ServiceSpec, causes: &mut Causes) {
+/// No number twice over one protocol, neither of a node nor of the Service.
+fn check_numbers(spec: &ServiceSpec, ports: &[ServicePort], causes: &mut Causes) {
+    let node_ports = || {
+        let numbers =
+            ports.iter().enumerate().filter_map(|(index, port)| Some((index, port, port.node_port?)));
+        numbers.map(|(index, port, number)| (format!("spec.ports[{index}].nodePort"), port, number))
+    };
+    for (at, ..) in node_ports().filter(|_| is(spec, "ClusterIP")) {
+        causes.forbidden(at, "may not be used when `type` is 'ClusterIP'");
+    }
     let mut seen = HashSet::new();
-    for (index, port) in spec.ports.iter().flatten().enumerate() {
-        let Some(number) = port.node_port else { continue };
-        let at = format!("spec.ports[{index}].nodePort");
-        if is(spec, "ClusterIP") {
-            causes.forbidden(at.as_str(), "may not be used when `type` is 'ClusterIP'");
-        }
+    for (at, port, number) in node_ports() {
         if !seen.insert((port.protocol.as_deref(), number)) {
             causes.duplicate(at, number);
         }
     }
-    if let Some(number) = spec.health_check_node_port.filter(|_| !has_health_port(spec)) {
-        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        causes.invalid("spec.healthCheckNodePort", number, why);
+    let mut seen = HashSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        if !seen.insert((port.protocol.as_deref(), port.port)) {
+            causes.duplicate_port(index, port.protocol.as_deref(), port.port);
+        }
     }
 }
 
-fn check_ports(spec: &ServiceSpec, causes: &mut Causes) {
-    let ports = spec.ports.as_deref().unwrap_or_default();
-    if ports.is_empty() && !headless(spec) && !is(spec, "ExternalName") {
-        causes.required("spec.ports", "");
-    }
-    let (mut names, mut numbers) = (HashSet::new(), HashSet::new());
+fn check_ports(ports: &[ServicePort], causes: &mut Causes) {
+    let mut names = HashSet::new();
     for (index, port) in ports.iter().enumerate() {
         let at = format!("spec.ports[{index}]");
         match port.name.as_deref() {
@@ -192,9 +201,6 @@ fn check_ports(spec: &ServiceSpec, causes: &mut Causes) {
             }
             None => {}
         }
-        if !numbers.insert((port.port, port.protocol.as_deref())) {
-            causes.duplicate(at, json!({"port": port.port, "protocol": port.protocol}));
-        }
     }
 }
 
@@ -211,19 +217,19 @@ pub(super) fn check_class(spec: &ServiceSpec, causes: &mut Causes) {
 
 fn check_load_balancer(spec: &ServiceSpec, causes: &mut Causes) {
     let balanced = is(spec, "LoadBalancer");
-    check_class(spec, causes);
+    // The API server's own spelling.
+    let at = "spec.LoadBalancerSourceRanges";
+    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    if !balanced && !ranges.is_empty() {
+        causes.forbidden(at, ONLY_BALANCED);
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        grammar::cidr(format!("{at}[{index}]"), range.trim(), causes);
+    }
     if spec.allocate_load_balancer_node_ports.is_some() && !balanced {
         causes.forbidden("spec.allocateLoadBalancerNodePorts", ONLY_BALANCED);
     }
-    for (index, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
-        let at = format!("spec.loadBalancerSourceRanges[{index}]");
-        if !balanced {
-            causes.forbidden(at, ONLY_BALANCED);
-        } else if range.trim().parse::<IpNet>().is_err() {
-            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            causes.invalid(at, range.as_str(), why);
-        }
-    }
+    check_class(spec, causes);
 }
 
 pub(super) fn check_status(status: &ServiceStatus, balanced: bool, causes: &mut Causes) {
