@@ -68,6 +68,13 @@ impl<R: Range, O: Clone + Eq> Allocator<R, O> {
         self.owners.iter().map(|(index, owned)| (self.range.item(*index), &owned.owner))
     }
 
+    /// Values that are reserved, for whom, and until when.
+    pub fn reservations(&self) -> impl Iterator<Item = (R::Item, &O, Duration)> {
+        let owned =
+            self.deadlines.iter().filter_map(|(until, index)| Some((until, index, self.owners.get(index)?)));
+        owned.map(|(until, index, owned)| (self.range.item(*index), &owned.owner, *until))
+    }
+
     /// Whether `owner` can have a value: it is in the range, and free or the owner's already.
     pub fn check(&self, item: R::Item, owner: &O) -> Result<u64, Refusal<O>> {
         let index = self.range.index(item).ok_or(Refusal::OutOfRange)?;

@@ -118,11 +118,14 @@ impl Picker {
                 space.follow(*value, owners);
             }
         }
-        // Also what is in no pool now: it may be in one again before the reservation is over.
-        for (value, reservation) in self.reservations.iter() {
+        // Also what is in no pool now: it may be in one again before the reservation is over. What rests, the old pools know.
+        let chosen = self.reservations.iter().map(|(value, chosen)| (value, &chosen.owner, chosen.until));
+        let spaces = self.pools.iter().flat_map(|pool| pool.spaces.values());
+        let resting = spaces.flat_map(|space| space.values().reservations());
+        for (value, owner, until) in chosen.chain(resting) {
             for space in pools.iter_mut().filter_map(|pool| pool.spaces.get_mut(&value.domain())) {
                 // It is in one of them at most.
-                let _ = space.reserve(value, &reservation.owner, reservation.until);
+                let _ = space.reserve(value, owner, until);
             }
         }
         let place = |pool: &Entry| {

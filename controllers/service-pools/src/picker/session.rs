@@ -87,19 +87,20 @@ impl Session<'_, '_> {
                 let all = picker.reservations.of(&owner).filter(|_| !owner.name.is_empty());
                 all.filter(|(value, reservation)| value.domain() == domain && reservation.pool == *key)
             };
-            let again = || {
-                let stale = mine().filter(|(value, reservation)| {
-                    reservation.since + STALE <= *now
+            let again = |rest: Duration| {
+                let rested = mine().filter(|(value, reservation)| {
+                    reservation.since + rest <= *now
                         && !chosen.contains(value)
                         && space.may_choose(*value, holder, *now, terms)
                 });
-                stale.min_by_key(|(_, reservation)| reservation.since).map(|(value, _)| value)
+                rested.min_by_key(|(_, reservation)| reservation.since).map(|(value, _)| value)
             };
             let another = || space.pick(holder, *now, terms, &chosen, *seed);
             let value = if mine().count() < TRIES * count {
-                another().or_else(again)
+                another().or_else(|| again(STALE))
             } else {
-                again().or_else(another)
+                // However fast the tries come: of two requests for one name one is refused anyway.
+                again(Duration::ZERO).or_else(another)
             };
             let Some(value) = value else {
                 if !lacking && space.values().free() > 0 {

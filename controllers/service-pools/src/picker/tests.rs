@@ -132,20 +132,36 @@ fn a_choice_that_comes_to_nothing_is_given_again() {
 
 #[test]
 fn who_is_refused_gets_other_values_and_then_the_first_ones_again() {
-    let mut picker = picker(vec![spec(PoolKind::Ports, "p", &["30100-30163"], "")]);
-    let node_ports = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 443}]});
-    let mut got = Vec::new();
-    for round in 0..9 {
-        let now = NOW + s(6 * round);
-        lease(&mut picker, now);
-        got.push(values(&ask(&mut picker, "web", &node_ports, now)));
+    for pause in [Duration::from_millis(5), s(1), s(6)] {
+        let mut picker = picker(vec![spec(PoolKind::Ports, "p", &["30100-30163"], "")]);
+        let node_ports = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 443}]});
+        let mut got = Vec::new();
+        for round in 0..9 {
+            let now = NOW + pause * round;
+            lease(&mut picker, now);
+            got.push(values(&ask(&mut picker, "web", &node_ports, now)));
+        }
+        // Whatever a refusal was for, four are no reason to refuse the fifth; a quota uses up no pool.
+        let of_four: BTreeSet<_> = got[..TRIES].iter().flatten().collect();
+        assert_eq!(of_four.len(), 2 * TRIES, "{got:?}");
+        let of_all: BTreeSet<_> = got.iter().flatten().collect();
+        assert_eq!(of_all, of_four);
+        assert!(got.windows(2).all(|tries| tries[0] != tries[1]), "{got:?}");
     }
-    // Whatever a refusal was for, four are no reason to refuse the fifth; a quota uses up no pool.
-    let of_four: BTreeSet<_> = got[..TRIES].iter().flatten().collect();
-    assert_eq!(of_four.len(), 2 * TRIES, "{got:?}");
-    let of_all: BTreeSet<_> = got.iter().flatten().collect();
-    assert_eq!(of_all, of_four);
-    assert!(got.windows(2).all(|tries| tries[0] != tries[1]), "{got:?}");
+}
+
+#[test]
+fn a_value_that_was_given_up_rests_also_where_the_pools_change_meanwhile() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
+    let name = ObjectName::new("shop", "web");
+    let web = stored("web", &json!({"clusterIPs": ["10.96.9.1"]}));
+    picker.see(&name, None, Some(&web), NOW);
+    picker.see(&name, Some(&web), None, NOW);
+    let others = spec(PoolKind::Ports, "p", &["30100"], "");
+    picker.set_pools(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], ""), others]);
+    lease(&mut picker, NOW);
+    assert_eq!(ask(&mut picker, "early", &json!({}), NOW + s(4)).picks.len(), 0);
+    assert_eq!(ask(&mut picker, "late", &json!({}), NOW + s(6)).picks.len(), 1);
 }
 
 #[test]
