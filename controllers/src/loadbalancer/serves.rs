@@ -36,9 +36,9 @@ impl Serves {
     }
 
     /// Whether the finalizer of a Service that has it speaks of a load balancer of ours: not where the Service names a
-    /// class that is not ours, whose controller may use the same.
+    /// class that is not ours, whose controller uses the same, or will.
     pub(super) fn speaks_of_ours(&self, service: &Service) -> bool {
-        self.class.is_some() || service.kind != ServiceType::LoadBalancer || self.is_of_ours(service)
+        service.kind != ServiceType::LoadBalancer || self.is_of_ours(service)
     }
 
     /// Whether there can be anything to do for a Service that nothing is remembered of.

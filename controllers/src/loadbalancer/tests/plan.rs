@@ -170,5 +170,7 @@ fn another_class_is_never_touched() {
         "the finalizer is that of another controller"
     );
     assert_eq!(step("v4 a:80 class=c"), Step::AddFinalizer);
+    assert_eq!(step("v4 a:80 class=d held=portolan.dev/load-balancer-cleanup"), Step::Rest);
+    assert_eq!(step("v4 a:80 class=d held=portolan.dev/load-balancer-cleanup deleting"), Step::Rest);
     assert_eq!(step("v4 a:80 type=ClusterIP held=portolan.dev/load-balancer-cleanup"), Step::Confirm);
 }

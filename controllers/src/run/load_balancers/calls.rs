@@ -107,7 +107,8 @@ impl Shared {
             Err(error) => {
                 self.ensure_failed(&service, &error);
                 file.failed(&error, Outcome::Waits);
-                Ok(Next::Pause)
+                // A change of the nodes during the first call of a Service was for nobody: the desk does not know the file yet.
+                Ok(Next::Plan)
             }
         }
     }

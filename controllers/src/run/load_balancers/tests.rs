@@ -309,6 +309,21 @@ async fn nodes_that_come_and_go_reach_every_load_balancer_and_readiness_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_come_during_a_first_call_are_told_if_that_comes_to_nothing() {
+    let world = World::start(&[service("web")]);
+    world.cloud.set_latency(Duration::from_secs(5));
+    world.cloud.fail([Error::NotImplemented]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.cloud.balancers().len(), 0);
+    world.store.apply([Event::Applied(Node::clone(&machines(3)[2]))]);
+    sleep(Duration::from_secs(60)).await;
+    let balancers = world.cloud.balancers();
+    let nodes: Vec<_> = balancers.values().map(|balancer| balancer.nodes.join(" ")).collect();
+    assert_eq!(nodes, ["n1 n2 n3"]);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_somebody_frees_by_force_is_removed_all_the_same() {
     let world = World::start(&[service("web")]);
     sleep(Duration::from_secs(1)).await;
