@@ -44,7 +44,7 @@ pub struct Assigned {
     pub fresh: Vec<(IpAddr, Arc<str>)>,
     /// Those that it keeps although it would not get them now, and why not.
     pub kept: Vec<String>,
-    /// Why it has no address of its second family yet.
+    /// Why it has no address of one of its families yet, or still an old one.
     pub waits: Option<String>,
 }
 
@@ -122,8 +122,9 @@ impl Allocator {
         let enough = decision.enough(&request);
         let shown = |ip: &IpAddr| service.ingress().iter().any(|ingress| ingress.ip == Some(*ip));
         if !enough {
-            // What is of no use to it is not kept from others.
+            // What is of no use to it is not kept from others. What it shows is its own anyway.
             decision.new.clear();
+            decision.old.clear();
             decision.kept.retain(shown);
         }
         let has_none = decision.kept.is_empty() && service.ingress().is_empty();

@@ -154,7 +154,7 @@ fn status_of(assigned: Assigned) -> Status {
         notice(Severity::Warning, "AddressOutsidePool", text)
     });
     let waits = waits.map(|why| {
-        let text = format!("Waiting for an address of the second family: {why}");
+        let text = format!("Waiting for an address of the other family: {why}");
         notice(Severity::Warning, "AdditionalAssignFailed", text)
     });
     Status {

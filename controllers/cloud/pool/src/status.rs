@@ -1,5 +1,6 @@
 //! Writes the pools' statuses.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +34,19 @@ pub(crate) async fn keep(client: Client, store: Store, leadership: Leadership, s
         if adopted.wait_for(|adopted| *adopted).await.is_err() {
             return;
         }
-        for pool in shared.with(Allocator::take_counted) {
+        let mut counted = shared.with(Allocator::take_counted).into_iter();
+        while let Some(pool) = counted.next() {
             let Some(report) = shared.with(|allocator| allocator.report(&pool)) else { continue };
             let held =
                 store.read().load_balancer_pools.get(&ObjectName::cluster_scoped(pool.clone())).cloned();
             let Some(held) = held else { continue };
             let Some(status) = status(&held, &report, Timestamp::now()) else { continue };
             if !leadership.may_write() {
-                continue;
+                // This process may lead again, and nothing else would have them looked at then.
+                shared.with(|allocator| {
+                    iter::once(pool).chain(counted).for_each(|pool| allocator.count_again(&pool));
+                });
+                break;
             }
             if let Err(error) = write(&client, &store, &held, &status).await {
                 // If somebody else has changed the pool, the watch says so, and it is counted again then.

@@ -1,5 +1,7 @@
 //! The provider over a State: the conformance suite, and what it adds to the allocator.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,47 +13,68 @@ use portolan_cloud::testing::{Bench, balanced, conforms, machines};
 use portolan_cloud::{LoadBalancers, Wake};
 use portolan_core::{Event, LoadBalancerPool, Namespace, Service};
 use portolan_pool::{Context, Pools};
-use portolan_runtime::{Leadership, Store};
+use portolan_runtime::{Admin, Election, Leadership, LeaseTimes, Store};
 use serde_json::{Value, json};
 
-/// A State with one pool, and an API server that lists no Services and notes what is written.
+/// A State with one pool, and an API server that lists no Services, says that the Lease is ours, and notes what is written.
 #[derive(Clone)]
 struct World {
     store: Store,
     written: Arc<Mutex<Vec<(String, Value)>>>,
+    /// Whether the API server fails whatever is asked.
+    away: Arc<AtomicBool>,
+}
+
+fn pool(name: &str, addresses: &[&str]) -> LoadBalancerPool {
+    let pool = json!({"metadata": {"name": name, "uid": "u", "resourceVersion": "7", "generation": 1},
+        "spec": {"addresses": addresses}});
+    serde_json::from_value(pool).expect("a pool")
 }
 
 impl World {
     fn new(addresses: &str) -> Self {
         let store = Store::new();
-        let pool = json!({"metadata": {"name": "p", "uid": "u", "resourceVersion": "7", "generation": 1},
-            "spec": {"addresses": [addresses, "2001:db8::/120"]}});
-        let pool: LoadBalancerPool = serde_json::from_value(pool).expect("a pool");
+        let pool = pool("p", &[addresses, "2001:db8::/120"]);
         store.apply([Event::ListBegins, Event::Applied(pool), Event::ListEnds]);
         store.apply::<Namespace>([Event::ListBegins, Event::ListEnds]);
         store.apply::<Service>([Event::ListBegins, Event::ListEnds]);
-        Self { store, written: Arc::default() }
+        Self { store, written: Arc::default(), away: Arc::default() }
     }
 
-    fn provider(&self, wake: Wake) -> Arc<Pools> {
-        let written = self.written.clone();
+    fn client(&self) -> Client {
+        let (written, away) = (self.written.clone(), self.away.clone());
         let api = move |request: Request<Body>| {
             let written = written.clone();
+            let away = away.load(Ordering::Relaxed);
             async move {
+                if away {
+                    let answer = Response::builder().status(503).body(Body::empty());
+                    return Ok(answer.expect("an answer"));
+                }
                 let path = request.uri().path().to_owned();
+                let metadata = json!({"resourceVersion": "9"});
+                let answer = if path.contains("/leases/") {
+                    json!({"metadata": metadata, "spec": {"holderIdentity": "we"}})
+                } else {
+                    json!({"metadata": metadata, "items": []})
+                };
                 // Of what is written nothing is stored: somebody else was quicker.
                 let status = if request.method() == http::Method::PATCH { 409 } else { 200 };
                 let body = request.into_body().collect_bytes().await.expect("the body is there");
                 if let Ok(body) = serde_json::from_slice(&body) {
                     written.lock().unwrap_or_else(PoisonError::into_inner).push((path, body));
                 }
-                let nothing = json!({"metadata": {"resourceVersion": "9"}, "items": []}).to_string();
-                let answer = Response::builder().status(status).body(Body::from(nothing.into_bytes()));
+                let body = Body::from(answer.to_string().into_bytes());
+                let answer = Response::builder().status(status).body(body);
                 Ok::<_, kube::Error>(answer.expect("an answer"))
             }
         };
-        let client = Client::new(tower::service_fn(api), "default");
-        Pools::start(Context { client, store: self.store.clone(), leadership: Leadership::always() }, wake)
+        Client::new(tower::service_fn(api), "default")
+    }
+
+    fn provider(&self, wake: Wake) -> Arc<Pools> {
+        let (client, store) = (self.client(), self.store.clone());
+        Pools::start(Context { client, store, leadership: Leadership::always() }, wake)
     }
 
     fn written(&self) -> Vec<(String, Value)> {
@@ -110,6 +133,39 @@ async fn a_status_is_written_once_for_many_services_and_over_what_was_seen() {
         (&status["conditions"][0]["type"], &status["conditions"][0]["status"]),
         (&json!("Ready"), &json!("True"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_whose_statuses_are_not_written_when_the_lead_is_lost_are_written_in_the_next_term() {
+    let world = World::new("192.0.2.0/24");
+    world
+        .store
+        .apply([Event::Applied(pool("q", &["198.51.100.1"])), Event::Applied(pool("r", &["198.51.100.2"]))]);
+    let election = Election {
+        client: world.client(),
+        namespace: "n".to_owned(),
+        name: "l".to_owned(),
+        identity: "we".to_owned(),
+        times: LeaseTimes::default(),
+    };
+    let (leadership, _) = election.run(&Admin::new(), Default::default());
+    let (client, store) = (world.client(), world.store.clone());
+    let _provider =
+        Pools::start(Context { client, store, leadership: leadership.clone() }, Wake::new(|_| {}));
+    // It leads and knows all addresses, but still gathers.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(leadership.may_write());
+    world.away.store(true, Ordering::Relaxed);
+    // The first write fails, and in the pause after it the lease ends.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!leadership.may_write());
+    world.away.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let written: BTreeSet<_> = world.written().into_iter().map(|(path, _)| path).collect();
+    for name in ["p", "q", "r"] {
+        let path = format!("/apis/portolan.dev/v1alpha1/loadbalancerpools/{name}/status");
+        assert!(written.contains(&path), "{path} is not in {written:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

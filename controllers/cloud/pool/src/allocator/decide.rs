@@ -18,6 +18,8 @@ pub(super) struct Decision {
     pub(super) kept: Vec<IpAddr>,
     /// Addresses that it gets.
     pub(super) new: Vec<IpAddr>,
+    /// Addresses that it shows, of families of which it gets none: they stay until what it asks for can be had.
+    pub(super) old: Vec<IpAddr>,
     /// Families of which it gets none, and why.
     pub(super) missing: Vec<(IpFamily, String)>,
 }
@@ -34,8 +36,8 @@ impl Decision {
 
     /// All addresses, in the order of the Service's families.
     pub(super) fn addresses(&self, request: &Request) -> Vec<IpAddr> {
-        let of =
-            |family: &IpFamily| self.kept.iter().chain(&self.new).find(|ip| IpFamily::of(**ip) == *family);
+        let all = || self.kept.iter().chain(&self.new).chain(&self.old);
+        let of = |family: &IpFamily| all().find(|ip| IpFamily::of(**ip) == *family);
         request.families.iter().filter_map(of).copied().collect()
     }
 }
@@ -81,7 +83,16 @@ impl Allocator {
         for (family, reason) in decision.missing.iter_mut().filter(|(_, reason)| reason.is_empty()) {
             *reason = self.why_none(name, request, *family);
         }
+        let old = decision.missing.iter().filter_map(|(family, _)| self.old(name, share, *family));
+        decision.old = old.collect();
         decision
+    }
+
+    /// The address that a Service shows and nobody has more right to, whatever it asks for.
+    fn old(&self, name: &ObjectName, share: &Share, family: IpFamily) -> Option<IpAddr> {
+        let held = self.ledger.get(name)?;
+        let mut shown = held.shown.iter().filter(|ip| IpFamily::of(**ip) == family);
+        shown.find(|ip| !self.disputed(name, held, share, **ip)).copied()
     }
 
     /// The address that a Service has and may keep: what was chosen for it, else what it shows.

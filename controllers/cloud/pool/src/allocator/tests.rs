@@ -182,6 +182,52 @@ fn the_second_family_may_come_later_unless_both_are_required() {
 }
 
 #[test]
+fn a_family_that_cannot_be_had_leaves_the_service_its_old_address_of_it() {
+    let asks = "n/a dual pool:p shows:192.0.2.0";
+    for old in ["", " shows6:2001_db8__"] {
+        let mut pools = with(&["p 192.0.2.8 2001:db8:1::1", "q 192.0.2.0 2001:db8::"]);
+        assert_eq!(pools.ask("n/b pool:p"), "192.0.2.8");
+        let half = pools.ensure(&service(&format!("{asks}{old}")), at(0)).unwrap();
+        let why = "no IPv4 address: LoadBalancerPool \"p\" is used up (1 of 1)";
+        assert_eq!(
+            (half.waits.as_deref(), told(Ok(half.clone())).as_str()),
+            (Some(why), "192.0.2.0 2001:db8:1::1")
+        );
+        let moved = format!("{asks} shows6:2001_db8_1__1");
+        pools.see(&service(&moved));
+        assert_eq!(pools.ask(&moved), "192.0.2.0 2001:db8:1::1", "asked again, it is the same");
+        assert_eq!(
+            pools.ask("n/c ip:192.0.2.0"),
+            "! 192.0.2.0 (LoadBalancerPool \"q\") belongs to Service n/a"
+        );
+        pools.woken();
+        pools.gone(&ObjectName::new("n", "b"));
+        assert_eq!((pools.woken().as_str(), pools.ask(&moved).as_str()), ("n/a", "192.0.2.8 2001:db8:1::1"));
+        pools.see(&service("n/a dual pool:p shows:192.0.2.8 shows6:2001_db8_1__1"));
+        assert_eq!((pools.woken().as_str(), pools.ask("n/c ip:192.0.2.0").as_str()), ("n/c", "192.0.2.0"));
+    }
+}
+
+#[test]
+fn what_comes_while_a_service_waits_leaves_it_its_old_address_of_the_other_family() {
+    let mut pools = with(&["q 192.0.2.0"]);
+    let asks = service("n/a dual pool:p shows:192.0.2.0");
+    assert!(told(pools.ensure(&asks, at(0))).starts_with("! no IPv4 address"));
+    pools.set_pools(vec![pool("p 2001:db8::"), pool("q 192.0.2.0")]);
+    let has: Vec<_> = pools.current(&asks).iter().map(ToString::to_string).collect();
+    assert_eq!((pools.woken().as_str(), has), ("n/a", vec!["192.0.2.0".to_owned(), "2001:db8::".to_owned()]));
+    assert_eq!(told(pools.ensure(&asks, at(0))), "192.0.2.0 2001:db8::");
+}
+
+#[test]
+fn an_old_address_that_an_older_service_shows_is_not_left() {
+    let mut pools = with(&["p 2001:db8::", "q 192.0.2.0"]);
+    pools.see(&service("n/old made:1 shows:192.0.2.0"));
+    assert_eq!(pools.ask("n/young made:2 dual pool:p shows:192.0.2.0"), "2001:db8::");
+    assert_eq!(pools.ask("n/old made:1 shows:192.0.2.0"), "192.0.2.0");
+}
+
+#[test]
 fn two_families_come_from_one_pool_if_one_has_both() {
     let mut pools = with(&["a 192.0.2.0/30", "b 192.0.2.8/30 2001:db8::/126"]);
     assert_eq!(pools.ask("n/a dual"), "192.0.2.8 2001:db8::");

@@ -15,7 +15,7 @@ const POOLS: [&[&str]; 4] = [
     &["a 192.0.2.1 priority=2", "b 192.0.2.4/31 2001:db8::/127 noauto", "d 192.0.2.1-192.0.2.2 made=5"],
     &[],
 ];
-const REQUESTS: [&str; 9] = [
+const REQUESTS: [&str; 11] = [
     "",
     "v6",
     "dual",
@@ -25,6 +25,8 @@ const REQUESTS: [&str; 9] = [
     "key:k port:80",
     "key:k port:81",
     "key:k port:82 local select:x",
+    "dual pool:b",
+    "dual pool:c",
 ];
 
 #[derive(Clone, Debug)]
@@ -141,6 +143,13 @@ impl World {
         if let Some(wanted) = note(&service, crate::ADDRESSES_ANNOTATION).filter(|_| !given.is_empty()) {
             assert_eq!(given, [wanted.parse::<IpAddr>().unwrap()]);
         }
+        let left = match &outcome {
+            Ok(_) => Some(&given),
+            Err(refused) => refused.shows.as_ref(),
+        };
+        if let Some(left) = left {
+            self.check_left(number, left);
+        }
         self.refused.remove(&number);
         self.cleared.remove(&number);
         let given = match outcome {
@@ -154,6 +163,22 @@ impl World {
             }
         };
         self.promised.insert(number, given);
+    }
+
+    /// Of a family that a Service has, an address is taken away only for another one, or because another Service shows it
+    /// that cannot share it.
+    fn check_left(&self, number: usize, left: &[IpAddr]) {
+        let service = &self.services[&number];
+        for ip in shown(service) {
+            let family = IpFamily::of(ip);
+            let mut others = self.holders(ip).filter(|other| *other != number);
+            assert!(
+                !service.ip_families.contains(&family)
+                    || left.iter().any(|left| IpFamily::of(*left) == family)
+                    || others.any(|other| !may_share(service, &self.services[&other])),
+                "s{number} loses {ip} for nothing: {left:?}"
+            );
+        }
     }
 
     /// A Service that asks for nothing special is refused only if there is nothing.
