@@ -95,7 +95,7 @@ impl LoadBalancers for NodeAddresses {
         let free = {
             let mut book = lock(&self.book);
             if book.given.get(&name).is_some_and(|(uid, _)| *uid == service.meta.uid) {
-                book.given.remove(&name);
+                book.forget(&name);
             }
             // What the status still says is taken until the node proxies may have seen that it does not.
             book.saw_service(&name, now.as_deref())

@@ -310,7 +310,10 @@ async fn nodes_that_come_and_go_reach_every_load_balancer_and_readiness_none() {
 
 #[tokio::test(start_paused = true)]
 async fn nodes_that_come_during_a_first_call_are_told_if_that_comes_to_nothing() {
-    let world = World::start(&[service("web")]);
+    // As after a start: the finalizer is there.
+    let mut web = service("web");
+    web["metadata"]["finalizers"] = json!(["service.kubernetes.io/load-balancer-cleanup"]);
+    let world = World::start(&[web]);
     world.cloud.set_latency(Duration::from_secs(5));
     world.cloud.fail([Error::NotImplemented]);
     sleep(Duration::from_secs(1)).await;

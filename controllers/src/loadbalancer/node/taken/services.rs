@@ -1,5 +1,6 @@
 //! Ports that Services have.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,16 @@ pub struct Claimant {
     uid: Arc<str>,
     created: Option<Timestamp>,
     keys: BTreeSet<Key>,
+    /// Those of the keys that are not its own yet: an edit asks for them, and nobody has looked whose they are.
+    asked: BTreeSet<Key>,
+}
+
+/// How much of a claim a Service has to a port; more goes before less, whoever is older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    No,
+    Asked,
+    Own,
 }
 
 impl Claimant {
@@ -40,12 +51,49 @@ impl Claimant {
             uid: service.meta.uid.clone(),
             created: service.meta.creation_timestamp,
             keys: service.ports.iter().flat_map(keys_of).collect(),
+            asked: BTreeSet::new(),
         }
     }
 
-    /// Of two that claim the same, the older one has it, as with the node proxies.
-    fn rank(&self) -> (Option<Timestamp>, &str) {
-        (self.created, &self.uid)
+    /// The same for a Service that was answered before: at addresses of load balancers its own is only what was so `before`.
+    /// For a port that it has been edited to it asks, even where it has another.
+    pub fn edited(service: &Service, given: &[IpAddr], before: Option<&Self>) -> Self {
+        let mut now = Self::of(service, given);
+        let by_itself = |(at, ..): &Key| at.is_none_or(|address| service.external_ips.contains(&address));
+        let had = |key: &Key| before.is_some_and(|before| before.claim(key) == Claim::Own);
+        now.asked = now.keys.iter().filter(|key| !by_itself(key) && !had(key)).copied().collect();
+        now
+    }
+
+    /// The same after an answer, which has looked whose the ports of the addresses `given` are.
+    pub fn answered(service: &Service, given: &[IpAddr], before: Option<&Self>) -> Self {
+        let mut now = Self::edited(service, given, before);
+        for address in given {
+            for port in &service.ports {
+                now.asked.remove(&(Some(*address), port.protocol, port.port));
+            }
+        }
+        now
+    }
+
+    /// Whether it asks for a port of one of these addresses that it did not ask for `before`.
+    pub fn asks_anew(&self, before: Option<&Self>, addresses: &[IpAddr]) -> bool {
+        let mut asked =
+            self.asked.iter().filter(|key| before.is_none_or(|before| !before.asked.contains(key)));
+        asked.any(|(at, ..)| at.is_some_and(|address| addresses.contains(&address)))
+    }
+
+    fn claim(&self, key: &Key) -> Claim {
+        match (self.keys.contains(key), self.asked.contains(key)) {
+            (false, _) => Claim::No,
+            (true, true) => Claim::Asked,
+            (true, false) => Claim::Own,
+        }
+    }
+
+    /// Of two that claim the same in the same way, the older one has it, as with the node proxies.
+    fn strength(&self, key: &Key) -> (Claim, Reverse<(Option<Timestamp>, &str)>) {
+        (self.claim(key), Reverse((self.created, &self.uid)))
     }
 }
 
@@ -72,19 +120,20 @@ impl ServicePorts {
         less
     }
 
-    /// Whether a Service itself has a port of an address.
+    /// Whether a port of an address is a Service's own.
     pub(super) fn holds(&self, service: &Service, address: IpAddr, port: &ServicePort) -> bool {
-        let own = self.own(service);
-        own.is_some_and(|own| own.keys.contains(&(Some(address), port.protocol, port.port)))
+        let key = (Some(address), port.protocol, port.port);
+        self.own(service).is_some_and(|own| own.claim(&key) == Claim::Own)
     }
 
-    fn own(&self, service: &Service) -> Option<&Claimant> {
+    /// What a Service has, if it is the one of that name.
+    pub fn own(&self, service: &Service) -> Option<&Claimant> {
         let own = self.claimants.get(&service.meta.object_name());
         own.filter(|own| own.uid == service.meta.uid)
     }
 
-    /// The ports of a Service that others have on an address. One that it has itself there is its own, unless an older
-    /// Service has it, too.
+    /// The ports of a Service that others have on an address. One that is its own there it keeps, unless it is an older
+    /// Service's, too.
     pub(super) fn conflicts<'a>(
         &self,
         service: &'a Service,
@@ -98,8 +147,8 @@ impl ServicePorts {
             for key in [here, (None, port.protocol, port.port)] {
                 let others = self.owners.get(&key).into_iter().flatten().filter(|owner| **owner != name);
                 let stronger = others.filter(|other| {
-                    let holds = own.filter(|own| own.keys.contains(&here));
-                    holds.is_none_or(|own| self.claimants.get(other).is_some_and(|it| it.rank() < own.rank()))
+                    let theirs = self.claimants.get(other).map(|it| it.strength(&key));
+                    own.is_none_or(|own| theirs > Some(own.strength(&here)))
                 });
                 conflicts.extend(stronger.map(|owner| (owner.clone(), port)));
             }

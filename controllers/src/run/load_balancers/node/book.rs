@@ -20,13 +20,14 @@ pub(super) struct Book {
     /// The Services that have a load balancer here, by their uid, and its addresses.
     pub(super) given: HashMap<ObjectName, (Arc<str>, Vec<IpAddr>)>,
     /// Who waits for a port of somebody.
-    behind: HashMap<Owner, HashSet<ObjectName>>,
+    pub(super) behind: HashMap<Owner, HashSet<ObjectName>>,
     /// Pods that have gone, and when their ports are free.
     leaving: VecDeque<(Instant, ObjectName)>,
 }
 
 impl Book {
-    /// A Service has come, changed or gone. Returns who waited for something that it has no more.
+    /// A Service has come, changed or gone. Returns who waited for something that it has no more, and itself if it is to be
+    /// answered anew.
     pub(super) fn saw_service(
         &mut self,
         name: &ObjectName,
@@ -34,14 +35,36 @@ impl Book {
     ) -> HashSet<ObjectName> {
         if service.is_none_or(|service| self.given.get(name).is_some_and(|(uid, _)| *uid != service.meta.uid))
         {
-            self.given.remove(name);
+            self.forget(name);
         }
-        let given = self.given.get(name).map_or(&[][..], |(_, addresses)| addresses);
-        let claimant = service.map(|service| Claimant::of(service, given));
+        let Some((now, (_, given))) = service.zip(self.given.get(name)) else {
+            // What another process gave it is what its status says.
+            return self.has(name, service.map(|service| Claimant::of(service, &[])));
+        };
+        let before = self.taken.services.own(now);
+        let claimant = Claimant::edited(now, given, before);
+        // A port that was taken away and is back may be another's by now, and for the controller nothing has changed.
+        let asks = claimant.asks_anew(before, given);
+        let mut concerned = self.has(name, Some(claimant));
+        if asks {
+            concerned.insert(name.clone());
+        }
+        concerned
+    }
+
+    /// A Service has this now. Returns who waited for something that it has no more.
+    fn has(&mut self, name: &ObjectName, claimant: Option<Claimant>) -> HashSet<ObjectName> {
         if self.taken.services.set(name, claimant) {
             self.waited_for(&Owner::Service(name.clone()))
         } else {
             HashSet::new()
+        }
+    }
+
+    /// A Service has no load balancer here any more, and waits for nobody.
+    pub(super) fn forget(&mut self, name: &ObjectName) {
+        if self.given.remove(name).is_some() {
+            self.waits_no_more(name);
         }
     }
 
@@ -63,15 +86,25 @@ impl Book {
         self.behind.remove(owner).unwrap_or_default()
     }
 
-    /// A Service was answered.
+    fn waits_no_more(&mut self, name: &ObjectName) {
+        self.behind.retain(|_, names| {
+            names.remove(name);
+            !names.is_empty()
+        });
+    }
+
+    /// A Service was answered. Returns who waited for something that it has no more.
     pub(super) fn answered(&mut self, service: &Service, answer: &Answer) -> HashSet<ObjectName> {
         let name = service.meta.object_name();
+        let addresses: Vec<IpAddr> = answer.status.ingress.iter().filter_map(|entry| entry.ip).collect();
+        let claimant = Claimant::answered(service, &addresses, self.taken.services.own(service));
+        if self.given.insert(name.clone(), (service.meta.uid.clone(), addresses)).is_some() {
+            self.waits_no_more(&name);
+        }
         for owner in &answer.behind {
             self.behind.entry(owner.clone()).or_default().insert(name.clone());
         }
-        let addresses = answer.status.ingress.iter().filter_map(|entry| entry.ip).collect();
-        self.given.insert(name.clone(), (service.meta.uid.clone(), addresses));
-        self.saw_service(&name, Some(service))
+        self.has(&name, Some(claimant))
     }
 
     /// When ports of a pod may become free next.
