@@ -75,8 +75,14 @@ impl<R: Range, O: Clone + Eq> Allocator<R, O> {
         owned.map(|(until, index, owned)| (self.range.item(*index), &owned.owner, *until))
     }
 
-    /// Whether `owner` can have a value: it is in the range, and free or the owner's already.
-    pub fn check(&self, item: R::Item, owner: &O) -> Result<u64, Refusal<O>> {
+    /// Whether anybody can have a value: it is in the range, and free.
+    pub fn available(&self, item: R::Item) -> Result<(), Refusal<O>> {
+        let index = self.range.index(item).ok_or(Refusal::OutOfRange)?;
+        self.owners.get(&index).map_or(Ok(()), |owned| Err(Refusal::Taken(owned.owner.clone())))
+    }
+
+    /// Where a value is, if `owner` can have it: it is in the range, and free or the owner's already.
+    fn check(&self, item: R::Item, owner: &O) -> Result<u64, Refusal<O>> {
         let index = self.range.index(item).ok_or(Refusal::OutOfRange)?;
         match self.owners.get(&index) {
             Some(owned) if owned.owner != *owner => Err(Refusal::Taken(owned.owner.clone())),

@@ -98,8 +98,10 @@ pub(crate) fn admit(
         Kind::ConfigMap => given.admit::<ConfigMap>(&mut causes)?,
         Kind::ServiceAccount => given.admit::<ServiceAccount>(&mut causes)?,
     };
-    metadata::check(kind, &object, old, &mut causes);
-    causes.check(kind, &name)?;
+    let mut all = Causes::default();
+    metadata::check(kind, &object, old, &mut all);
+    all.append(causes);
+    all.check(kind, &name)?;
     Ok(object)
 }
 

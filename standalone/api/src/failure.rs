@@ -273,6 +273,11 @@ impl Causes {
         if self.is_empty() { Ok(()) } else { Err(Failure::invalid(kind, name, self)) }
     }
 
+    /// Adds what else is wrong.
+    pub(crate) fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
+
     fn add(&mut self, reason: &'static str, field: impl Into<String>, message: String) {
         self.0.push(Cause { reason, message, field: field.into() });
     }

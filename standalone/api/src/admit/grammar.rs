@@ -22,7 +22,7 @@ fn spelled(text: &str, edge: fn(char) -> bool, inner: &[char]) -> bool {
 /// An RFC 1123 label.
 pub(crate) fn label(text: &str) -> Result<(), &'static str> {
     if text.len() > 63 {
-        return Err("must be no more than 63 bytes");
+        return Err("must be no more than 63 characters");
     }
     if !spelled(text, lower, &['-']) {
         if subdomain(text).is_ok() {
@@ -38,7 +38,7 @@ pub(crate) fn label(text: &str) -> Result<(), &'static str> {
 /// An RFC 1123 subdomain.
 pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
     if text.len() > 253 {
-        return Err("must be no more than 253 bytes");
+        return Err("must be no more than 253 characters");
     }
     if !text.split('.').all(|part| spelled(part, lower, &['-'])) {
         return Err(
@@ -158,11 +158,9 @@ pub(crate) fn endpoint_address(field: &str, text: &str, causes: &mut Causes) -> 
 pub(crate) fn cidr(field: impl Into<String>, text: &str, causes: &mut Causes) {
     // What is octal to some and decimal to others.
     let padded = |part: &str| part.len() > 1 && part.starts_with('0');
+    let (address, length) = text.rsplit_once('/').unwrap_or((text, ""));
     let why = match text.parse::<IpNet>() {
-        Ok(IpNet::V4(_)) if text.split(['.', '/']).any(padded) => {
-            "must not have leading 0s in IP or prefix length"
-        }
-        Ok(_) if text.rsplit('/').next().is_some_and(padded) => {
+        Ok(net) if padded(length) || net.addr().is_ipv4() && address.split('.').any(padded) => {
             "must not have leading 0s in IP or prefix length"
         }
         Err(_) => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",

@@ -10,11 +10,14 @@ use crate::store::Part;
 use crate::{Failure, Kind};
 
 mod addresses;
+mod annotations;
 mod families;
 mod inherit;
 mod ports;
 mod rules;
 mod transition;
+
+use annotations::Annotations;
 
 /// A client keeps its endpoint for three hours unless the Service says otherwise.
 const AFFINITY_SECONDS: i32 = 10_800;
@@ -39,7 +42,11 @@ pub(super) fn admit(
             inherit::drop_what_the_type_cannot_have(&mut spec, old);
             transition::check(&spec, old, causes);
         }
-        rules::check(&spec, causes);
+        let annotations = Annotations {
+            now: service.metadata.annotations.as_ref(),
+            before: old.as_ref().and_then(|old| old.metadata.annotations.as_ref()),
+        };
+        rules::check(&spec, &annotations, causes);
         if !is(&spec, "LoadBalancer")
             && let Some(status) = &mut service.status
         {

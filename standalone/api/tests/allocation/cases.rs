@@ -22,7 +22,7 @@ impl Family {
     }
 }
 
-/// Requests one after the other, and then the Services `s` and `t` go.
+/// Requests one after the other, and then their Services go.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
@@ -30,17 +30,24 @@ pub(crate) struct Case {
     pub(crate) known_start: bool,
 }
 
-/// A request about a Service.
+/// A request about a Service, with its spec; what stands in that as `labels` and `annotations` goes to the metadata.
 pub(crate) enum Step {
     Create(&'static str, Value),
     DryRun(&'static str, Value),
     Put(&'static str, Value),
-    /// A JSON merge patch of the spec.
+    /// A JSON merge patch.
     Patch(&'static str, Value),
     Delete(&'static str),
 }
 
 impl Step {
+    /// Of the Service.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Create(name, _) | DryRun(name, _) | Put(name, _) | Patch(name, _) | Delete(name) => name,
+        }
+    }
+
     /// The spec that is sent, or what else is asked.
     pub(crate) fn what(&self) -> String {
         match self {
@@ -55,6 +62,7 @@ pub(crate) fn cases(family: Family) -> Vec<Case> {
     let mut cases = created();
     cases.extend(changed(family));
     cases.extend(ports());
+    cases.extend(metadata());
     cases
 }
 
@@ -346,6 +354,70 @@ fn ports() -> Vec<Case> {
                 }),
             ],
         ),
+    ]);
+    cases
+}
+
+/// What metadata say, alone and beside a wrong spec.
+fn metadata() -> Vec<Case> {
+    const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    const MODE: &str = "service.kubernetes.io/topology-mode";
+    let port = || json!([{"port": 80}]);
+    let plain = |annotations: Value| json!({"ports": port(), "annotations": annotations});
+    let balanced = |annotations: Value, ranges: Value| json!({"type": "LoadBalancer", "ports": port(), "loadBalancerSourceRanges": ranges, "annotations": annotations});
+    let long = "a".repeat(64);
+    let single = [
+        balanced(json!({RANGES: " 10.0.0.0/8 , 192.168.0.0/16"}), json!(null)),
+        balanced(json!({RANGES: "10.0.0.0/8,what,10.0.0.1/8, "}), json!(null)),
+        balanced(json!({RANGES: " "}), json!([])),
+        balanced(json!({RANGES: "what"}), json!(["10.0.0.0/8"])),
+        plain(json!({RANGES: "10.0.0.0/8"})),
+        plain(json!({RANGES: ""})),
+        plain(json!({RANGES: "what"})),
+        plain(json!({HINTS: "Auto", MODE: "Auto"})),
+        plain(json!({HINTS: "Auto", MODE: "Disabled"})),
+        plain(json!({HINTS: "", MODE: "Auto"})),
+        plain(json!({(long.as_str()): "b"})),
+        json!({"type": "What", "ports": port(), "annotations": {"-a": "b", HINTS: "Auto", MODE: ""}}),
+        json!({"ports": [{"port": 0}], "labels": {"-a": "b"}}),
+        json!({"ports": port(), "labels": {(long.as_str()): "a"}}),
+        json!({"ports": port(), "labels": {"a": long}}),
+        json!({"ports": port(), "selector": {"a": long}}),
+        json!({"ports": [{"port": 80, "name": long}]}),
+        json!({"ports": [{"port": 80, "targetPort": long}]}),
+        json!({"type": "ExternalName", "externalName": long.repeat(4)}),
+    ];
+    let case = |steps: Vec<Step>| Case { name: "metadata".to_owned(), steps, known_start: false };
+    let mut cases: Vec<_> = single.into_iter().map(|spec| case(vec![Create("s", spec)])).collect();
+    for name in [
+        "-s",
+        "s.t",
+        "1s",
+        "S",
+        "sssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss",
+        "ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss",
+    ] {
+        cases.push(case(vec![Create(name, plain(json!({})))]));
+        cases.push(case(vec![Create(name, json!({"type": "What", "ports": port()}))]));
+    }
+    let annotated = |annotations: Value| json!({"annotations": annotations});
+    cases.extend([
+        // What was not looked at when it came is not looked at as long as it stays.
+        case(vec![
+            Create("s", balanced(json!({RANGES: "what"}), json!(["10.0.0.0/8"]))),
+            Patch("s", json!({"loadBalancerSourceRanges": null})),
+            Patch("s", annotated(json!({RANGES: "what,10.0.0.1/8"}))),
+            Patch("s", json!({"type": "ClusterIP"})),
+            Patch("s", json!({"type": "ClusterIP", "annotations": {RANGES: null}})),
+            Patch("s", annotated(json!({RANGES: ""}))),
+        ]),
+        case(vec![
+            Create("s", plain(json!({HINTS: "Auto"}))),
+            Patch("s", annotated(json!({MODE: "Disabled"}))),
+            Patch("s", annotated(json!({MODE: "Auto"}))),
+            Patch("s", json!({"ports": [{"port": 0}], "annotations": {MODE: "Disabled"}})),
+        ]),
     ]);
     cases
 }

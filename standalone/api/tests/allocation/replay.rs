@@ -1,5 +1,7 @@
 //! Sends requests and writes down the answers, with a word in the place of each value that the server drew.
 
+use std::collections::BTreeSet;
+
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
@@ -20,9 +22,9 @@ pub(crate) async fn replay(client: &Client, cases: &[Case]) -> Vec<String> {
                 lines.push(format!("{} {}: {answer}", case.name, step.what()));
             }
         }
-        for name in ["s", "t"] {
-            let step = Step::Delete(name);
-            send(client, &step).await;
+        let names: BTreeSet<_> = case.steps.iter().map(Step::name).collect();
+        for name in names {
+            send(client, &Step::Delete(name)).await;
         }
     }
     lines
@@ -34,7 +36,7 @@ async fn send(client: &Client, step: &Step) -> Value {
         Step::Create(name, spec) => ("POST", path.to_owned(), object(name, spec)),
         Step::DryRun(name, spec) => ("POST", format!("{path}?dryRun=All"), object(name, spec)),
         Step::Put(name, spec) => ("PUT", format!("{path}/{name}"), object(name, spec)),
-        Step::Patch(name, spec) => ("PATCH", format!("{path}/{name}"), json!({"spec": spec})),
+        Step::Patch(name, spec) => ("PATCH", format!("{path}/{name}"), object(name, spec)),
         Step::Delete(name) => ("DELETE", format!("{path}/{name}"), json!({})),
     };
     let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
@@ -49,7 +51,14 @@ async fn send(client: &Client, step: &Step) -> Value {
 }
 
 fn object(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+    let mut metadata = json!({"name": name});
+    let mut spec = spec.clone();
+    for field in ["labels", "annotations"] {
+        if let Some(value) = spec.as_object_mut().and_then(|spec| spec.remove(field)) {
+            metadata[field] = value;
+        }
+    }
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
 }
 
 /// Addresses that are asked for, and what stands for none.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ServiceSpec;
-use portolan_allocation::Range;
+use portolan_allocation::Refusal;
 
 use super::{has_address, headless};
 use crate::Failure;
@@ -64,10 +64,10 @@ fn pick(family: &str, context: &mut Context<'_>) -> Result<IpAddr, Failure> {
 
 fn refusal(address: IpAddr, family: &str, context: &Context<'_>) -> Option<&'static str> {
     let held = context.allocations.addresses(family)?;
-    if held.range().index(address).is_none() {
-        return Some("the provided network does not match the current range");
+    match held.available(address) {
+        Ok(()) => None,
+        Err(Refusal::OutOfRange) => Some("the provided network does not match the current range"),
+        // As upstream: a dry run looks at the range only.
+        Err(Refusal::Taken(_)) => (!context.dry_run).then_some("provided IP is already allocated"),
     }
-    // As upstream: a dry run looks at the range only.
-    let taken = !context.dry_run && held.owner(address).is_some();
-    taken.then_some("provided IP is already allocated")
 }

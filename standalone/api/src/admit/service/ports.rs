@@ -1,7 +1,7 @@
 //! Node ports of a Service, and the port of its health check.
 
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
-use portolan_allocation::Range;
+use portolan_allocation::Refusal;
 
 use super::{has_health_port, has_node_ports, is};
 use crate::Failure;
@@ -121,16 +121,19 @@ impl Ports<'_, '_> {
     /// Takes a port that the Service does not have for this use; says why it cannot be had.
     fn check(&mut self, number: i32) -> Result<(), String> {
         let held = self.context.allocations.ports();
-        let range = held.range();
-        let Some(port) = u16::try_from(number).ok().filter(|port| range.index(*port).is_some()) else {
-            return Err(format!(
-                "provided port is not in the valid range. The range of valid ports is {range}"
-            ));
+        let port = u16::try_from(number).map_err(|_| Refusal::OutOfRange);
+        let free = port.and_then(|port| held.available(port).map(|()| port));
+        let port = match free {
+            // It may be one that this Service has for another use, or was stored with before this request came.
+            Ok(port) if !self.taken.contains(&port) => port,
+            Ok(_) | Err(Refusal::Taken(_)) => return Err("provided port is already allocated".to_owned()),
+            Err(Refusal::OutOfRange) => {
+                let range = held.range();
+                return Err(format!(
+                    "provided port is not in the valid range. The range of valid ports is {range}"
+                ));
+            }
         };
-        // It may be one that this Service has for another use, or was stored with before this request came.
-        if held.owner(port).is_some() || self.taken.contains(&port) {
-            return Err("provided port is already allocated".to_owned());
-        }
         self.taken.push(port);
         Ok(())
     }

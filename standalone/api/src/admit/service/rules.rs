@@ -6,19 +6,21 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::annotations::Annotations;
 use super::{has_health_port, has_node_ports, headless, is, reachable_from_outside};
 use crate::admit::{grammar, metadata};
 use crate::allocate::family;
 use crate::failure::Causes;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
+pub(super) const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 /// A day: longer affinity is refused.
 const MOST_AFFINITY_SECONDS: i32 = 86_400;
 
 /// In the order in which the API server names its causes.
-pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
+pub(super) fn check(spec: &ServiceSpec, annotations: &Annotations<'_>, causes: &mut Causes) {
+    annotations.check_topology(causes);
     let ports = spec.ports.as_deref().unwrap_or_default();
     if ports.is_empty() && !headless(spec) && !is(spec, "ExternalName") {
         causes.required("spec.ports", "");
@@ -50,7 +52,7 @@ pub(super) fn check(spec: &ServiceSpec, causes: &mut Causes) {
     }
     one_of("spec.type", spec.type_.as_deref(), &TYPES, causes);
     check_numbers(spec, ports, causes);
-    check_load_balancer(spec, causes);
+    check_load_balancer(spec, annotations, causes);
     check_external_traffic(spec, causes);
     let internal = spec.internal_traffic_policy.as_deref();
     one_of("spec.internalTrafficPolicy", internal, &["Cluster", "Local"], causes);
@@ -215,16 +217,20 @@ pub(super) fn check_class(spec: &ServiceSpec, causes: &mut Causes) {
     }
 }
 
-fn check_load_balancer(spec: &ServiceSpec, causes: &mut Causes) {
+fn check_load_balancer(spec: &ServiceSpec, annotations: &Annotations<'_>, causes: &mut Causes) {
     let balanced = is(spec, "LoadBalancer");
     // The API server's own spelling.
     let at = "spec.LoadBalancerSourceRanges";
-    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-    if !balanced && !ranges.is_empty() {
-        causes.forbidden(at, ONLY_BALANCED);
-    }
-    for (index, range) in ranges.iter().enumerate() {
-        grammar::cidr(format!("{at}[{index}]"), range.trim(), causes);
+    match spec.load_balancer_source_ranges.as_deref() {
+        None | Some([]) => annotations.check_source_ranges(balanced, causes),
+        Some(ranges) => {
+            if !balanced {
+                causes.forbidden(at, ONLY_BALANCED);
+            }
+            for (index, range) in ranges.iter().enumerate() {
+                grammar::cidr(format!("{at}[{index}]"), range.trim(), causes);
+            }
+        }
     }
     if spec.allocate_load_balancer_node_ports.is_some() && !balanced {
         causes.forbidden("spec.allocateLoadBalancerNodePorts", ONLY_BALANCED);
