@@ -1,7 +1,7 @@
 //! Ports that Services have.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,15 +24,13 @@ pub struct ServicePorts {
 pub struct Claimant {
     uid: Arc<str>,
     created: Option<Timestamp>,
-    keys: BTreeSet<Key>,
-    /// Those of the keys that are not its own yet: an edit asks for them, and nobody has looked whose they are.
-    asked: BTreeSet<Key>,
+    claims: BTreeMap<Key, Claim>,
 }
 
-/// How much of a claim a Service has to a port; more goes before less, whoever is older.
+/// What claim a Service has to a port; the greater goes before the less, and that before none, whoever is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
-    No,
+    /// An edit asks for it, and nobody has looked whose it is.
     Asked,
     Own,
 }
@@ -50,8 +48,7 @@ impl Claimant {
         Self {
             uid: service.meta.uid.clone(),
             created: service.meta.creation_timestamp,
-            keys: service.ports.iter().flat_map(keys_of).collect(),
-            asked: BTreeSet::new(),
+            claims: service.ports.iter().flat_map(keys_of).map(|key| (key, Claim::Own)).collect(),
         }
     }
 
@@ -60,8 +57,12 @@ impl Claimant {
     pub fn edited(service: &Service, given: &[IpAddr], before: Option<&Self>) -> Self {
         let mut now = Self::of(service, given);
         let by_itself = |(at, ..): &Key| at.is_none_or(|address| service.external_ips.contains(&address));
-        let had = |key: &Key| before.is_some_and(|before| before.claim(key) == Claim::Own);
-        now.asked = now.keys.iter().filter(|key| !by_itself(key) && !had(key)).copied().collect();
+        let had = |key: &Key| before.and_then(|before| before.claim(key)) == Some(Claim::Own);
+        for (key, claim) in &mut now.claims {
+            if !by_itself(key) && !had(key) {
+                *claim = Claim::Asked;
+            }
+        }
         now
     }
 
@@ -70,7 +71,7 @@ impl Claimant {
         let mut now = Self::edited(service, given, before);
         for address in given {
             for port in &service.ports {
-                now.asked.remove(&(Some(*address), port.protocol, port.port));
+                now.claims.insert((Some(*address), port.protocol, port.port), Claim::Own);
             }
         }
         now
@@ -78,21 +79,18 @@ impl Claimant {
 
     /// Whether it asks for a port of one of these addresses that it did not ask for `before`.
     pub fn asks_anew(&self, before: Option<&Self>, addresses: &[IpAddr]) -> bool {
-        let mut asked =
-            self.asked.iter().filter(|key| before.is_none_or(|before| !before.asked.contains(key)));
-        asked.any(|(at, ..)| at.is_some_and(|address| addresses.contains(&address)))
+        let asked = |it: &Self, key: &Key| it.claim(key) == Some(Claim::Asked);
+        let new = |key: &&Key| asked(self, key) && !before.is_some_and(|before| asked(before, key));
+        let at = |key: &Key| key.0.is_some_and(|address| addresses.contains(&address));
+        self.claims.keys().filter(new).any(at)
     }
 
-    fn claim(&self, key: &Key) -> Claim {
-        match (self.keys.contains(key), self.asked.contains(key)) {
-            (false, _) => Claim::No,
-            (true, true) => Claim::Asked,
-            (true, false) => Claim::Own,
-        }
+    fn claim(&self, key: &Key) -> Option<Claim> {
+        self.claims.get(key).copied()
     }
 
     /// Of two that claim the same in the same way, the older one has it, as with the node proxies.
-    fn strength(&self, key: &Key) -> (Claim, Reverse<(Option<Timestamp>, &str)>) {
+    fn strength(&self, key: &Key) -> (Option<Claim>, Reverse<(Option<Timestamp>, &str)>) {
         (self.claim(key), Reverse((self.created, &self.uid)))
     }
 }
@@ -100,9 +98,11 @@ impl Claimant {
 impl ServicePorts {
     /// A Service has this now, and nothing else; `None` = it is gone. Returns whether it has less than before.
     pub fn set(&mut self, name: &ObjectName, claimant: Option<Claimant>) -> bool {
-        let before = self.claimants.remove(name).map(|claimant| claimant.keys).unwrap_or_default();
-        let now = claimant.as_ref().map(|claimant| claimant.keys.clone()).unwrap_or_default();
-        for key in before.difference(&now) {
+        let before = self.claimants.remove(name).map(|claimant| claimant.claims).unwrap_or_default();
+        let now = claimant.as_ref().map(|claimant| &claimant.claims);
+        let mut less = false;
+        for key in before.keys().filter(|key| !now.is_some_and(|now| now.contains_key(key))) {
+            less = true;
             if let Some(owners) = self.owners.get_mut(key) {
                 owners.remove(name);
                 if owners.is_empty() {
@@ -110,11 +110,10 @@ impl ServicePorts {
                 }
             }
         }
-        for key in now.difference(&before) {
+        for key in now.into_iter().flatten().map(|(key, _)| key).filter(|key| !before.contains_key(key)) {
             self.owners.entry(*key).or_default().insert(name.clone());
         }
-        let less = before.difference(&now).next().is_some();
-        if let Some(claimant) = claimant.filter(|claimant| !claimant.keys.is_empty()) {
+        if let Some(claimant) = claimant.filter(|claimant| !claimant.claims.is_empty()) {
             self.claimants.insert(name.clone(), claimant);
         }
         less
@@ -123,7 +122,7 @@ impl ServicePorts {
     /// Whether a port of an address is a Service's own.
     pub(super) fn holds(&self, service: &Service, address: IpAddr, port: &ServicePort) -> bool {
         let key = (Some(address), port.protocol, port.port);
-        self.own(service).is_some_and(|own| own.claim(&key) == Claim::Own)
+        self.own(service).is_some_and(|own| own.claim(&key) == Some(Claim::Own))
     }
 
     /// What a Service has, if it is the one of that name.
