@@ -1,7 +1,8 @@
 //! End-to-end tests: Portolan on a real control plane with real nodes.
 //!
-//! `cargo test -p portolan-e2e --test cluster -- [SUITE]… [NAME]…` runs the suites of `tests/cluster`, or those that are named, or
-//! the cases whose name contains a NAME. The cases of a suite share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
+//! `cargo test -p portolan-e2e --test cluster -- [GROUP|SUITE]… [NAME]…` runs the suites of `tests/cluster`, or those that are named
+//! or of a group that is named (`nodes`, `control-planes`, `kind`), or the cases whose name contains a NAME. The cases of a suite
+//! share its cluster and run one after the other. `PORTOLAN_CLUSTER` and
 //! `PORTOLAN_HARNESS` name a cluster that is up already.
 
 mod allocation;
@@ -48,6 +49,16 @@ struct Suite {
     /// Whether the servers and clients of `workload` are there from the beginning.
     workload: bool,
     cases: &'static [Case],
+}
+
+impl Suite {
+    fn group(&self) -> &'static str {
+        match self.harness {
+            "cluster" if self.up.contains(&"--no-kubelet") => "control-planes",
+            "cluster" => "nodes",
+            other => other,
+        }
+    }
 }
 
 const SUITES: &[Suite] = &[
@@ -216,12 +227,13 @@ const PROCESSES: &[Case] = &[
 fn main() -> ExitCode {
     // cargo passes flags meant for its own harness; what is left selects.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let is_suite = |word: &str| SUITES.iter().any(|suite| suite.name == word);
-    let filters: Vec<_> = words.iter().filter(|word| !is_suite(word)).collect();
+    let says = |word: &str, suite: &Suite| [suite.name, suite.group()].contains(&word);
+    let (suites, filters): (Vec<_>, Vec<_>) =
+        words.iter().partition(|word| SUITES.iter().any(|suite| says(word, suite)));
     let chosen = |case: &&Case| filters.is_empty() || filters.iter().any(|word| case.0.contains(*word));
-    let wanted = |suite: &Suite| {
-        words.iter().any(|word| word == suite.name)
-            || (suite.harness == "cluster" && !words.iter().any(|word| is_suite(word)))
+    let wanted = |suite: &Suite| match suites[..] {
+        [] => suite.harness == "cluster",
+        _ => suites.iter().any(|word| says(word, suite)),
     };
     let (mut passed, mut failed) = (0, Vec::new());
     for suite in SUITES.iter().filter(|suite| wanted(suite)) {
