@@ -153,14 +153,23 @@ impl Allocator {
         })
     }
 
-    /// Takes back what was chosen for a Service. What it shows stays its own until it no longer shows it.
-    pub fn release(&mut self, service: &Service) {
+    /// Takes back what was chosen for a Service. What it shows stays its own until it no longer shows it: `now` is the Service
+    /// of that name as it is, which may be gone or another one by now.
+    pub fn release(&mut self, service: &Service, now: Option<&Service>) {
         let name = service.meta.object_name();
         self.waiting.remove(&name);
-        let Some(held) = self.ledger.get(&name).filter(|held| held.uid == service.meta.uid) else { return };
-        let effect =
-            self.ledger.put(&name, Some(Holding { claimed: Vec::new(), released: true, ..held.clone() }));
-        self.settle(effect);
+        let (there, other) = match now {
+            Some(now) if now.meta.uid != service.meta.uid => (false, Some(now)),
+            now => (now.is_some(), None),
+        };
+        if let Some(held) = self.ledger.get(&name).filter(|held| held.uid == service.meta.uid) {
+            let left = there.then(|| Holding { claimed: Vec::new(), released: true, ..held.clone() });
+            let effect = self.ledger.put(&name, left);
+            self.settle(effect);
+        }
+        if let Some(other) = other {
+            self.see(other);
+        }
     }
 
     /// What a Service has: what was chosen for it, else what it shows; nothing after it was taken back.

@@ -29,6 +29,7 @@ pub struct Context {
 /// The provider `pool`. What it runs in the background ends with it.
 pub struct Pools {
     shared: Arc<Shared>,
+    store: Store,
     _tasks: JoinSet<()>,
 }
 
@@ -61,8 +62,8 @@ impl Pools {
         follow::take_all(&store, &shared);
         tasks.spawn(follow::follow(store.clone(), changes, shared.clone()));
         tasks.spawn(term::keep(client.clone(), store.clone(), leadership.clone(), shared.clone()));
-        tasks.spawn(status::keep(client, store, leadership, shared.clone()));
-        Arc::new(Self { shared, _tasks: tasks })
+        tasks.spawn(status::keep(client, store.clone(), leadership, shared.clone()));
+        Arc::new(Self { shared, store, _tasks: tasks })
     }
 }
 
@@ -138,7 +139,9 @@ impl LoadBalancers for Pools {
     }
 
     async fn delete(&self, service: &Service) -> Result<(), Error> {
-        self.shared.with(|allocator| allocator.release(service));
+        // Who was asked with an older version, after the Service had gone, holds something that nobody will tell of again.
+        let now = self.store.read().services.get(&service.meta.object_name()).cloned();
+        self.shared.with(|allocator| allocator.release(service, now.as_deref()));
         Ok(())
     }
 }

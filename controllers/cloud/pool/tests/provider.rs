@@ -188,3 +188,25 @@ async fn source_ranges_by_annotation_are_told_not_to_be_read() {
     let reasons: Vec<_> = status.notices.iter().map(|notice| notice.reason).collect();
     assert_eq!(reasons, ["IPAllocated", "SourceRangesNotRead"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_had_gone_when_it_was_asked_for_keeps_nothing() {
+    let world = World::new("192.0.2.1-192.0.2.1");
+    let provider = world.provider(Wake::new(|_| {}));
+    let mut service = balanced("web", "uid-1", 80);
+    let given = provider.ensure(&service, &machines(1)).await.expect("there is one");
+    service.load_balancer.get_or_insert_default().ingress = given.ingress;
+    for other in [None, Some(balanced("web", "uid-2", 80))] {
+        world.stored(&service).await;
+        world.gone(&service).await;
+        if let Some(other) = &other {
+            world.stored(other).await;
+        }
+        // By a controller that has not heard of that yet.
+        provider.ensure(&service, &machines(1)).await.expect("it shows the address");
+        assert_eq!(provider.delete(&service).await, Ok(()));
+        let next = balanced("next", "uid-3", 80);
+        assert!(provider.ensure(&next, &machines(1)).await.is_ok(), "the address is free");
+        assert_eq!(provider.delete(&next).await, Ok(()));
+    }
+}

@@ -72,7 +72,7 @@ fn a_requested_address_that_somebody_has_names_the_owner_and_comes_when_it_is_fr
     assert_eq!(pools.ask("m/b field:192.0.2.2"), taken);
     assert_eq!(pools.ask("m/c ip:198.51.100.1"), "! 198.51.100.1 is in no LoadBalancerPool that can be used");
     assert_eq!(pools.woken(), "");
-    pools.release(&service("n/a"));
+    pools.release(&service("n/a"), Some(&service("n/a")));
     assert_eq!(pools.woken(), "m/b");
     assert_eq!(pools.ask("m/b field:192.0.2.2"), "192.0.2.2");
 }
@@ -105,7 +105,7 @@ fn an_address_is_free_only_when_no_status_shows_it() {
     pools.ask("n/a");
     pools.see(&service("n/a shows:192.0.2.1"));
     pools.ask("n/b");
-    pools.release(&service("n/a"));
+    pools.release(&service("n/a"), Some(&service("n/a")));
     assert_eq!((pools.woken(), pools.current(&service("n/a")).len()), (String::new(), 0));
     pools.see(&service("n/a plain"));
     assert_eq!((pools.woken().as_str(), pools.ask("n/b").as_str()), ("n/b", "192.0.2.1"));
@@ -436,7 +436,7 @@ fn a_service_made_again_is_another_one() {
     let mut pools = with(&["a 192.0.2.0/30"]);
     pools.ask("n/a");
     assert_eq!(pools.ask("n/a uid:new ip:192.0.2.3"), "192.0.2.3");
-    pools.release(&service("n/a"));
+    pools.release(&service("n/a"), Some(&service("n/a")));
     assert_eq!(pools.current(&service("n/a uid:new")).len(), 1);
     assert_eq!(pools.ask("n/b"), "192.0.2.0");
 }

@@ -261,7 +261,7 @@ impl World {
             }
             Step::Release { service: number } => {
                 let Some(service) = self.services.get(&number) else { return };
-                self.allocator.release(service);
+                self.allocator.release(service, Some(service));
                 self.promised.remove(&number);
                 self.released.insert(number);
             }
