@@ -72,7 +72,7 @@ pub use service::{
 };
 pub use service_cidr::{ReadyCondition, ServiceCidr};
 pub use service_pool::{NodePortPool, PoolLease, PoolStatus, ServiceIpPool};
-pub use serving::serving_endpoints;
+pub use serving::{ready_and_leaving, serving_endpoints};
 pub use state::{ChangeSet, Edit, Edits, State, Watched};
 pub use table::{Event, Moment, Table};
 pub use zone_cpu::ZoneCpu;

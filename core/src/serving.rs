@@ -8,6 +8,15 @@ pub fn serving_endpoints<'a>(
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
     family: IpFamily,
 ) -> Vec<&'a Endpoint> {
+    let (ready, leaving) = ready_and_leaving(slices, family);
+    if ready.is_empty() { leaving } else { ready }
+}
+
+/// The endpoints of a family that are ready, and those that are going away but still answer.
+pub fn ready_and_leaving<'a>(
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    family: IpFamily,
+) -> (Vec<&'a Endpoint>, Vec<&'a Endpoint>) {
     let of_family = slices.into_iter().filter(|slice| slice.address_type.family() == Some(family));
     let (mut ready, mut leaving) = (Vec::new(), Vec::new());
     for endpoint in of_family.flat_map(|slice| &slice.endpoints) {
@@ -17,5 +26,5 @@ pub fn serving_endpoints<'a>(
             leaving.push(endpoint);
         }
     }
-    if ready.is_empty() { leaving } else { ready }
+    (ready, leaving)
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portolan_announce::Member;
 use portolan_core::{IpFamily, ObjectName, parse_ip};
 use portolan_runtime::{CommonArgs, Failure};
 
@@ -182,7 +183,7 @@ impl Args {
 }
 
 /// Shorter Leases would have nodes renew them more often than an API server always answers.
-const LEASE_SECONDS: RangeInclusive<u64> = 2..=300;
+const LEASE_SECONDS: RangeInclusive<u64> = 2..=Member::LONGEST.as_secs();
 
 fn ranges(flag: &str, text: &str) -> Result<Vec<IpNet>, Failure> {
     let parse = |text: &str| -> Result<IpNet, Failure> {

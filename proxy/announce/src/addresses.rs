@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portolan_core::ObjectName;
 
-use crate::claim::{Claim, Wanted};
+use crate::claim::{Claim, Fitness, Wanted};
 use crate::{Reach, rank};
 
 /// The claims of all Services, and what they come to for each address. Services that claim nothing take no room.
@@ -63,14 +63,14 @@ impl Addresses {
         let mut claims = self.claims.get(&address)?.values();
         let Wanted { candidates, interfaces } = claims.next()?;
         let candidates = claims.fold(candidates.clone(), |all, one| all.share(&one.candidates));
-        let live = live.into_iter().filter(|(node, _)| candidates.allow(node));
+        let fit = live.into_iter().filter_map(|(node, reach)| Some((candidates.fitness(node)?, node, reach)));
         // Where nobody can announce it, one owns it all the same, and tells of that. Of two nodes with the same hash the one with
         // the greater name.
-        let order = |(node, reach): &(&Arc<str>, &Option<Reach>)| {
+        let order = |(fitness, node, reach): &(Fitness, &Arc<str>, &Option<Reach>)| {
             let reached = reach.as_ref().is_none_or(|reach| reach.covers(address, interfaces));
-            (reached, rank(node, address), node.to_string())
+            (reached, *fitness, rank(node, address), node.to_string())
         };
-        live.max_by_key(order).map(|(node, _)| node)
+        fit.max_by_key(order).map(|(_, node, _)| node)
     }
 }
 
@@ -87,6 +87,11 @@ mod tests {
         Wanted { candidates, interfaces: Vec::new() }
     }
 
+    fn these(ready: &[Arc<str>], leaving: &[Arc<str>]) -> Candidates {
+        let nodes = |nodes: &[Arc<str>]| nodes.iter().cloned().collect();
+        Candidates::These { ready: nodes(ready), leaving: nodes(leaving) }
+    }
+
     fn owner<'a>(addresses: &Addresses, address: IpAddr, nodes: &'a [Arc<str>]) -> Option<&'a Arc<str>> {
         addresses.owner(address, nodes.iter().map(|node| (node, &None)))
     }
@@ -99,7 +104,7 @@ mod tests {
         let nodes: [Arc<str>; 2] = ["x".into(), "y".into()];
         assert_eq!(addresses.set(&a, claim()), [ip("192.0.2.1")].into());
         assert_eq!(addresses.set(&a, claim()), [].into(), "nothing new");
-        addresses.set(&b, vec![(ip("192.0.2.1"), by(Candidates::These([nodes[0].clone()].into())))]);
+        addresses.set(&b, vec![(ip("192.0.2.1"), by(these(&nodes[..1], &[])))]);
         assert_eq!(owner(&addresses, ip("192.0.2.1"), &nodes), Some(&nodes[0]));
         assert_eq!(addresses.services(ip("192.0.2.1")).collect::<Vec<_>>(), [&a, &b]);
         assert_eq!(addresses.set(&a, Vec::new()), [ip("192.0.2.1")].into());
@@ -120,6 +125,20 @@ mod tests {
             let (before, after) =
                 (owner(&addresses, address, &nodes), owner(&addresses, address, &nodes[1..]));
             assert!(before == after || before == Some(&nodes[0]), "{address}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_leave_are_served_where_no_node_that_announces_has_better_ones() {
+        let mut addresses = Addresses::default();
+        let nodes: Vec<Arc<str>> = ["a", "b", "c"].map(Arc::from).into();
+        let all: Vec<IpAddr> = (0..8).map(|n| IpAddr::from([192, 0, 2, n])).collect();
+        let claim = all.iter().map(|address| (*address, by(these(&nodes[2..], &nodes[..1]))));
+        addresses.set(&ObjectName::new("n", "s"), claim.collect());
+        for address in all {
+            assert_eq!(owner(&addresses, address, &nodes), Some(&nodes[2]));
+            assert_eq!(owner(&addresses, address, &nodes[..2]), Some(&nodes[0]));
+            assert_eq!(owner(&addresses, address, &nodes[1..2]), None);
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::{EndpointSlice, ExternalPolicy, IpFamily, Service, ServiceType, serving_endpoints};
+use portolan_core::{
+    Endpoint, EndpointSlice, ExternalPolicy, IpFamily, Service, ServiceType, ready_and_leaving,
+};
 
 /// Nodes that can serve an address, if they announce at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,15 +14,31 @@ pub enum Candidates {
     /// Every node: it sends traffic on to where the endpoints are.
     Any,
     /// These: they have an endpoint of their own.
-    These(BTreeSet<Arc<str>>),
+    These {
+        /// Nodes with one that is ready.
+        ready: BTreeSet<Arc<str>>,
+        /// Nodes where all are going away and some still answer. A node proxy falls back to them by itself, whatever there is on
+        /// other nodes (KEP-1669).
+        leaving: BTreeSet<Arc<str>>,
+    },
+}
+
+/// How well a node serves an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fitness {
+    /// Its endpoints are going away: only where no other node that announces has better ones.
+    Leaving,
+    /// It can.
+    Ready,
 }
 
 impl Candidates {
-    /// Whether a node is among them.
-    pub fn allow(&self, node: &str) -> bool {
+    /// How well a node serves the address; `None` = not at all.
+    pub fn fitness(&self, node: &str) -> Option<Fitness> {
         match self {
-            Self::Any => true,
-            Self::These(nodes) => nodes.contains(node),
+            Self::These { ready, .. } if ready.contains(node) => Some(Fitness::Ready),
+            Self::These { leaving, .. } => leaving.contains(node).then_some(Fitness::Leaving),
+            Self::Any => Some(Fitness::Ready),
         }
     }
 
@@ -29,9 +47,10 @@ impl Candidates {
     pub fn share(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Any, narrow) | (narrow, Self::Any) => narrow.clone(),
-            (Self::These(a), Self::These(b)) => {
+            (Self::These { ready: a, leaving: c }, Self::These { ready: b, leaving: d }) => {
                 let both: BTreeSet<_> = a.intersection(b).cloned().collect();
-                Self::These(if both.is_empty() { a.union(b).cloned().collect() } else { both })
+                let ready = if both.is_empty() { a.union(b).cloned().collect() } else { both };
+                Self::These { ready, leaving: c.union(d).cloned().collect() }
             }
         }
     }
@@ -69,15 +88,18 @@ pub fn claim(
 fn candidates(service: &Service, slices: &[&EndpointSlice], address: IpAddr) -> Option<Candidates> {
     let family = IpFamily::of(address);
     service.cluster_ip(family)?;
-    let serving = serving_endpoints(slices.iter().copied(), family);
-    if serving.is_empty() {
+    let (ready, leaving) = ready_and_leaving(slices.iter().copied(), family);
+    if ready.is_empty() && leaving.is_empty() {
         return None;
     }
     if service.external_policy == ExternalPolicy::Cluster {
         return Some(Candidates::Any);
     }
-    let nodes: BTreeSet<_> = serving.into_iter().filter_map(|endpoint| endpoint.node_name.clone()).collect();
-    (!nodes.is_empty()).then_some(Candidates::These(nodes))
+    let nodes = |endpoints: Vec<&Endpoint>| -> BTreeSet<Arc<str>> {
+        endpoints.into_iter().filter_map(|endpoint| endpoint.node_name.clone()).collect()
+    };
+    let (ready, leaving) = (nodes(ready), nodes(leaving));
+    (!ready.is_empty() || !leaving.is_empty()).then_some(Candidates::These { ready, leaving })
 }
 
 #[cfg(test)]
@@ -118,8 +140,9 @@ mod tests {
         Wanted { candidates, interfaces: vec!["eth1".into()] }
     }
 
-    fn these(nodes: &[&str]) -> Candidates {
-        Candidates::These(nodes.iter().map(|node| Arc::from(*node)).collect())
+    fn these(ready: &[&str], leaving: &[&str]) -> Candidates {
+        let nodes = |nodes: &[&str]| nodes.iter().map(|node| Arc::from(*node)).collect();
+        Candidates::These { ready: nodes(ready), leaving: nodes(leaving) }
     }
 
     const LEAVING: &str = r#""ready": false, "serving": true, "terminating": true"#;
@@ -146,13 +169,16 @@ mod tests {
                 ("10.1.0.4", "d", LEAVING),
             ],
         )];
-        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, by(these(&["a", "c"])));
+        let wanted = claim(&service("Local"), &slices.each_ref(), ours).remove(0).1;
+        assert_eq!(wanted, by(these(&["a", "c"], &["d"])));
+        let fitness = ["a", "b", "d"].map(|node| wanted.candidates.fitness(node));
+        assert_eq!(fitness, [Some(Fitness::Ready), None, Some(Fitness::Leaving)]);
     }
 
     #[test]
     fn endpoints_that_leave_are_better_than_none() {
         let slices = [slice("IPv4", &[("10.1.0.1", "a", LEAVING), ("10.1.0.2", "b", r#""ready": false"#)])];
-        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, by(these(&["a"])));
+        assert_eq!(claim(&service("Local"), &slices.each_ref(), ours)[0].1, by(these(&[], &["a"])));
         assert_eq!(claim(&service("Cluster"), &slices.each_ref(), ours)[0].1, by(Candidates::Any));
     }
 
@@ -165,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_shared_address_is_where_most_of_it_is_served() {
-        assert_eq!(Candidates::Any.share(&these(&["a"])), these(&["a"]));
-        assert_eq!(these(&["a", "b"]).share(&these(&["b", "c"])), these(&["b"]));
-        assert_eq!(these(&["a"]).share(&these(&["b"])), these(&["a", "b"]));
+        assert_eq!(Candidates::Any.share(&these(&["a"], &["b"])), these(&["a"], &["b"]));
+        assert_eq!(these(&["a", "b"], &[]).share(&these(&["b", "c"], &[])), these(&["b"], &[]));
+        assert_eq!(these(&["a"], &["b"]).share(&these(&["b"], &["c"])), these(&["a", "b"], &["b", "c"]));
     }
 }

@@ -15,7 +15,7 @@ pub mod wire;
 
 pub use addresses::Addresses;
 pub use agent::{Agent, Decision, Report, Times};
-pub use claim::{Candidates, Claim, Wanted, claim};
+pub use claim::{Candidates, Claim, Fitness, Wanted, claim};
 pub use members::{Member, Members};
 pub use rank::rank;
 pub use reach::Reach;

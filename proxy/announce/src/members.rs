@@ -34,6 +34,8 @@ impl Member {
     pub const TOLD: &str = "portolan.dev/told";
     /// Annotation in which a node tells where it can announce.
     pub const REACH: &str = "portolan.dev/reach";
+    /// The longest duration of a Lease: nobody is waited for longer, whatever a Lease says.
+    pub const LONGEST: Duration = Duration::from_secs(300);
     /// What names of Leases begin with; the node's name follows.
     pub const PREFIX: &str = "portolan-announcer-";
 
@@ -47,7 +49,7 @@ impl Member {
         let member = Self {
             version: lease.meta.resource_version,
             renewed: lease.renewed.map_or(0, Timestamp::as_nanosecond),
-            duration: Duration::from_secs(seconds.into()),
+            duration: Duration::from_secs(seconds.into()).min(Self::LONGEST),
             seen: versions(Self::SEEN),
             told: versions(Self::TOLD),
             reach: lease.meta.annotations.get(Self::REACH).map(|text| Reach::from(&**text)),
@@ -159,6 +161,10 @@ mod tests {
             r#"{"metadata": {"name": "portolan-announcer-a"}, "spec": {"leaseDurationSeconds": 5, "holderIdentity": ""}}"#,
         );
         assert!(given_back.unwrap().1.duration.is_zero());
+        let endless = lease(
+            r#"{"metadata": {"name": "portolan-announcer-a"}, "spec": {"leaseDurationSeconds": 2147483647, "holderIdentity": "a"}}"#,
+        );
+        assert_eq!(endless.unwrap().1.duration, 300 * S);
         let stranger = lease(
             r#"{"metadata": {"name": "portolan-announcer-a"}, "spec": {"leaseDurationSeconds": 5, "holderIdentity": "b"}}"#,
         );

@@ -346,8 +346,10 @@ fn course(seed: u64, machines: Machines, slow: Slow) -> Result<(u64, u64), Strin
         if now == 0 || (trouble && random.one_in(100)) {
             let index = u8::try_from(random.below(u64::from(ADDRESSES))).unwrap();
             for index in if now == 0 { 0..ADDRESSES } else { index..index + 1 } {
-                let some = nodes.iter().filter(|_| random.one_in(2)).map(|node| node.name.clone()).collect();
-                let candidates = if index < 2 { Candidates::Any } else { Candidates::These(some) };
+                let mut some =
+                    || nodes.iter().filter(|_| random.one_in(2)).map(|node| node.name.clone()).collect();
+                let these = Candidates::These { ready: some(), leaving: some() };
+                let candidates = if index < 2 { Candidates::Any } else { these };
                 let wanted = Wanted { candidates, interfaces: Vec::new() };
                 let name = ObjectName::new("n", format!("s-{index}"));
                 server.store(now, Change::Service(name, vec![(address(index), wanted)]));
@@ -399,7 +401,7 @@ fn course(seed: u64, machines: Machines, slow: Slow) -> Result<(u64, u64), Strin
             }
             if answering.is_empty() && now >= TROUBLE + SETTLED {
                 let candidates = candidates(&server, address).unwrap();
-                if nodes.iter().any(|node| reliable(node) && candidates.allow(&node.name)) {
+                if nodes.iter().any(|node| reliable(node) && candidates.fitness(&node.name).is_some()) {
                     return Err(format!("{now} ms: {address} is announced by none"));
                 }
             }
@@ -411,14 +413,19 @@ fn course(seed: u64, machines: Machines, slow: Slow) -> Result<(u64, u64), Strin
         let answering: Vec<_> = nodes.iter().filter(|node| node.answers(address, now)).collect();
         let candidates = candidates(&server, address).unwrap();
         let can: Vec<_> =
-            nodes.iter().filter(|node| reliable(node) && candidates.allow(&node.name)).collect();
-        let allowed = nodes.iter().any(|node| candidates.allow(&node.name));
+            nodes.iter().filter(|node| reliable(node) && candidates.fitness(&node.name).is_some()).collect();
+        let allowed = nodes.iter().any(|node| candidates.fitness(&node.name).is_some());
         if answering.len() > usize::from(allowed) || answering.len() < usize::from(!can.is_empty()) {
             return Err(format!("in the end {address} is announced by {}", answering.len()));
         }
         let reached = |node: &&Node| node.reach.covers(address, &[]);
         if can.iter().any(reached) && !answering.iter().all(reached) {
             return Err(format!("in the end {address} is announced by one that does not reach it"));
+        }
+        let fitness = |node: &&Node| candidates.fitness(&node.name);
+        let best = can.iter().copied().filter(reached).filter_map(|node| fitness(&node)).max();
+        if !answering.iter().all(|node| fitness(node) >= best) {
+            return Err(format!("in the end {address} is announced by one that serves it less well"));
         }
     }
     Ok((longest, moves))
