@@ -16,7 +16,10 @@ use std::time::Duration;
 use kube::Client;
 use portolan_core::{Kind, Lease, LoadBalancerPool, ObjectName};
 use portolan_runtime::{Changes, Recorder, Selection, Store, Watches};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use crate::healthz::SharedHealth;
 
 pub use metrics::Metrics;
 use session::Session;
@@ -49,22 +52,25 @@ pub struct Context {
     pub metrics: Metrics,
 }
 
+/// How often it is looked whether the rules are installed.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Kinds without a full list of which nobody owns anything.
 const NEEDED: [Kind; 4] = [Kind::Service, Kind::EndpointSlice, Kind::LoadBalancerPool, Kind::Lease];
 
-/// Runs until shutdown, and gives the Lease back. Leases and pools are watched only while the node has the label: each
+/// Runs until shutdown, and gives the Lease back. Leases and pools are watched only while the node takes part: each
 /// node that watches Leases is told of every renewal of every other.
-pub(crate) async fn run(context: Context, watches: Watches, shutdown: CancellationToken) {
+pub(crate) async fn run(
+    context: Context,
+    watches: Watches,
+    health: SharedHealth,
+    shutdown: CancellationToken,
+) {
     let mut changes = context.store.subscribe();
     loop {
-        let uid = loop {
-            if let Some(uid) = takes_part(&context.store, &context.node) {
-                break uid;
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = changes.next() => {}
-            }
+        let uid = tokio::select! {
+            () = shutdown.cancelled() => return,
+            uid = begins(&context, &health, &mut changes) => uid,
         };
         tracing::info!(node = %context.node, "announcing addresses of load balancers");
         let mut watches = watches.apart();
@@ -79,20 +85,21 @@ pub(crate) async fn run(context: Context, watches: Watches, shutdown: Cancellati
             }
             announce(&context, &ended).await;
         };
-        let node_goes = async {
-            node_goes(&context.store, &context.node, &uid, &mut changes).await;
+        let ends = async {
+            let why = tokio::select! {
+                () = node_goes(&context.store, &context.node, &uid, &mut changes) => "the node's label is gone",
+                () = rules_fail(&health) => "the rules of this node are not brought up to date",
+            };
+            tracing::warn!(node = %context.node, why, "announcing nothing");
             ended.cancel();
             std::future::pending::<()>().await;
         };
         tokio::select! {
             () = announced => {}
-            () = node_goes => {}
+            () = ends => {}
         }
         if shutdown.is_cancelled() {
             return;
-        }
-        if takes_part(&context.store, &context.node).is_none() {
-            tracing::info!(node = %context.node, "the node's label is gone: announcing nothing");
         }
     }
 }
@@ -101,6 +108,29 @@ pub(crate) async fn run(context: Context, watches: Watches, shutdown: Cancellati
 /// back. The State must hold full lists of Services, EndpointSlices, LoadBalancerPools and Leases.
 pub async fn announce(context: &Context, ended: &CancellationToken) {
     Session::new(context).run(ended).await;
+}
+
+/// Waits until this node can take part, and returns the uid of its Node: where the rules are not installed, what is announced
+/// would be drawn here from nodes that can serve it.
+async fn begins(context: &Context, health: &SharedHealth, changes: &mut Changes) -> Arc<str> {
+    loop {
+        let uid = takes_part(&context.store, &context.node);
+        let labelled = uid.is_some();
+        if let Some(uid) = uid.filter(|_| health.serves()) {
+            return uid;
+        }
+        tokio::select! {
+            _ = changes.next() => {}
+            // Nobody tells of rules.
+            () = sleep(LOOK), if labelled => {}
+        }
+    }
+}
+
+async fn rules_fail(health: &SharedHealth) {
+    while health.serves() {
+        sleep(LOOK).await;
+    }
 }
 
 /// Waits until the Node has the label no longer, or is another one under the same name: the API server deletes the Lease of
@@ -120,11 +150,46 @@ fn takes_part(store: &Store, node: &Arc<str>) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use portolan_core::{Event, Node};
+    use jiff::Timestamp;
+    use portolan_core::{Event, IpFamily, Node};
     use serde_json::json;
     use tokio::time::timeout;
 
     use super::*;
+    use crate::healthz::TIMEOUT;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_takes_part_as_long_as_it_has_the_label_and_its_rules() {
+        let unused = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
+        });
+        let context = Context {
+            node: "a".into(),
+            settings: Announcement { namespace: "n".to_owned(), lease_duration: Duration::from_secs(5) },
+            client: Client::new(unused, "n"),
+            store: Store::for_readers(),
+            recorder: None,
+            metrics: Metrics::default(),
+        };
+        let health = SharedHealth::default();
+        health.update(|health| health.expect(&IpFamily::ALL));
+        let node = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1",
+            "labels": {NODE_LABEL.0: NODE_LABEL.1}}});
+        let mut changes = context.store.subscribe();
+        let mut soon = async || timeout(2 * LOOK, begins(&context, &health, &mut changes)).await.ok();
+        let program = |family| health.update(|health| health.updated(family, Timestamp::UNIX_EPOCH));
+        program(IpFamily::V4);
+        context.store.apply([Event::Applied(serde_json::from_value::<Node>(node).unwrap())]);
+        assert_eq!(soon().await, None, "its rules are not there");
+        program(IpFamily::V6);
+        assert_eq!(soon().await.as_deref(), Some("u"));
+        let fail = async || timeout(2 * LOOK, rules_fail(&health)).await.is_ok();
+        assert!(!fail().await);
+        let long_ago = std::time::Instant::now() - TIMEOUT;
+        health.update(|health| health.queued(IpFamily::V4, long_ago));
+        assert!(fail().await);
+        assert_eq!(soon().await, None);
+    }
 
     #[tokio::test]
     async fn a_node_made_again_under_its_name_is_another_one() {

@@ -40,6 +40,12 @@ struct Family {
     pending: Option<Instant>,
 }
 
+impl Family {
+    fn late(&self, now: Instant) -> bool {
+        self.pending.is_some_and(|since| now.saturating_duration_since(since) >= TIMEOUT)
+    }
+}
+
 impl Health {
     /// The families that are to be programmed; none was yet.
     pub fn expect(&mut self, families: &[IpFamily]) {
@@ -51,6 +57,11 @@ impl Health {
     /// Whether the kernel once held all that the State said, in every family.
     pub fn programmed(&self) -> bool {
         self.families.values().all(|family| family.last_updated.is_some())
+    }
+
+    /// Whether traffic can be brought to this node: the kernel once held all, and no change has waited too long since.
+    pub fn serves(&self, now: Instant) -> bool {
+        self.programmed() && !self.families.values().any(|family| family.late(now))
     }
 
     /// A change waits to be programmed; the oldest one counts.
@@ -74,8 +85,7 @@ impl Health {
     pub fn report(&self, now: Instant, at: Timestamp) -> Report {
         let mut status = BTreeMap::new();
         for (family, state) in &self.families {
-            let late = |since: Instant| now.saturating_duration_since(since) >= TIMEOUT;
-            let healthy = !state.pending.is_some_and(late);
+            let healthy = !state.late(now);
             let last_updated = if healthy { Some(at) } else { state.last_updated };
             status.insert(*family, FamilyReport { last_updated, healthy });
         }
@@ -138,6 +148,11 @@ impl SharedHealth {
     /// Changes it.
     pub fn update<T>(&self, change: impl FnOnce(&mut Health) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether traffic can be brought to this node, as [`Health::serves`] says.
+    pub fn serves(&self) -> bool {
+        self.update(|health| health.serves(Instant::now()))
     }
 
     /// Health now.
@@ -227,6 +242,20 @@ mod tests {
         assert_eq!(late.status[&IpFamily::V4].last_updated, Some(wall(1)));
         health.updated(IpFamily::V4, wall(61));
         assert!(health.report(start + 2 * TIMEOUT, wall(62)).healthy);
+    }
+
+    #[test]
+    fn a_node_serves_when_all_is_programmed_until_a_change_waits_too_long() {
+        let start = Instant::now();
+        let mut health = Health::default();
+        health.expect(&IpFamily::ALL);
+        health.updated(IpFamily::V4, wall(1));
+        assert!(!health.serves(start), "half of it");
+        health.updated(IpFamily::V6, wall(1));
+        assert!(health.serves(start));
+        health.queued(IpFamily::V6, start);
+        assert!(health.serves(start + TIMEOUT - Duration::from_secs(1)));
+        assert!(!health.serves(start + TIMEOUT));
     }
 
     #[test]

@@ -55,20 +55,21 @@ async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Fail
     watches.open::<EndpointSlice>(Selection::labels(format!("!{HEADLESS_LABEL}")));
     watches.open::<Node>(Selection::fields(format!("metadata.name={}", settings.node_name)));
     let (admin_server, ended) = (admin.clone(), shutdown.clone());
-    let announcing = settings.announcement.clone().map(|announcement| {
+    let (node, announcement) = (settings.node_name.as_str().into(), settings.announcement.clone());
+    let context = Context {
+        store: store.clone(),
+        recorder: Some(recorder.clone()),
+        admin: admin.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let proxy = Proxy::new(settings, context);
+    let announcing = announcement.map(|announcement| {
         let metrics = announce::Metrics::default();
         admin.register(|registry| metrics.register(registry));
-        let context = announce::Context {
-            node: settings.node_name.as_str().into(),
-            settings: announcement,
-            client,
-            store: store.clone(),
-            recorder: Some(recorder.clone()),
-            metrics,
-        };
-        tokio::spawn(announce::run(context, watches.apart(), shutdown.clone()))
+        let recorder = Some(recorder);
+        let context = announce::Context { node, settings: announcement, client, store, recorder, metrics };
+        tokio::spawn(announce::run(context, watches.apart(), proxy.health(), shutdown))
     });
-    let proxy = Proxy::new(settings, Context { store, recorder: Some(recorder), admin, shutdown });
     if let Some(address) = args.common.admin_bind_address {
         let listener = Admin::bind(address).await?;
         tokio::spawn(admin_server.serve(listener, ended));

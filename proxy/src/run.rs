@@ -83,6 +83,11 @@ impl Proxy {
         Self { settings: Arc::new(settings), context, families, metrics, health }
     }
 
+    /// Whether the kernel follows the State.
+    pub(crate) fn health(&self) -> SharedHealth {
+        self.health.clone()
+    }
+
     /// Runs the proxy until shutdown. Changes that are on their way into the kernel are finished first.
     pub async fn run(self) -> Result<(), RunError> {
         let Self { settings, context, families, metrics, health } = self;
