@@ -1,6 +1,6 @@
 //! The values of a pool that are of one domain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops;
 use std::time::Duration;
 
@@ -199,20 +199,29 @@ impl Space {
         due.then(|| book.write(range))
     }
 
-    /// The leases after `holder` has stopped choosing: its own end when nothing that it chose can be in flight any more.
-    /// `None` if there is no need to write.
+    /// The leases after `holder` has stopped choosing: its own end now, or, of a block of which a choice may be in flight, when
+    /// none can be any more. `None` if there is no need to write.
     pub fn given_back(&self, holder: &str, now: Duration, terms: &Terms) -> Option<Vec<PoolLease>> {
         let mut book = self.book.clone();
-        let end = Duration::from_secs((now + terms.grace).as_secs() + 1);
-        let strays = book.strays.iter_mut().map(|(_, lease)| lease);
+        let whole = |end: Duration| Duration::from_secs(end.as_secs());
+        let (now, settled) = (whole(now), whole(now + terms.grace) + Duration::from_secs(1));
+        let range = self.values.range();
+        let reserved = self.values.reservations().filter_map(|(value, ..)| range.index(value));
+        let reserved: BTreeSet<_> = reserved.collect();
+        let Leases { size, blocks } = &mut book.leases;
+        let blocks = blocks.iter_mut().map(|(block, lease)| {
+            let in_flight = reserved.range(block * *size..(block + 1) * *size).next().is_some();
+            (lease, if in_flight { settled } else { now })
+        });
+        let strays = book.strays.iter_mut().map(|(_, lease)| (lease, settled));
         let mut shortened = false;
-        for lease in book.leases.blocks.values_mut().chain(strays) {
+        for (lease, end) in blocks.chain(strays) {
             if lease.holder == holder && end < lease.until {
                 lease.until = end;
                 shortened = true;
             }
         }
-        shortened.then(|| book.write(self.values.range()))
+        shortened.then(|| book.write(range))
     }
 
     /// Values of the pool that Services have, and those that are free.

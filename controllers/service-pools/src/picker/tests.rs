@@ -375,13 +375,20 @@ fn blocks_that_a_burst_needed_are_others_after_it() {
 }
 
 #[test]
-fn a_lease_is_given_back_when_nothing_is_in_flight() {
-    let picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/28"], "")]);
+fn a_block_is_given_back_at_once_unless_a_choice_of_it_is_in_flight() {
+    let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.0/28"], "")]);
     let key = key(PoolKind::Addresses, "a");
     assert_eq!(picker.would_renew(&key, NOW + s(60), 0), None);
-    let back = picker.given_back(&key, NOW).unwrap();
-    let ends: Vec<_> = back.iter().map(|lease| lease.until.unwrap().as_second()).collect();
-    assert!(!ends.is_empty() && ends.iter().all(|end| *end == 1_000_091), "{ends:?}");
+    let ends = |picker: &Picker| -> Vec<_> {
+        let back = picker.given_back(&key, NOW).unwrap();
+        back.iter().map(|lease| lease.until.unwrap().as_second()).collect()
+    };
+    let before = ends(&picker);
+    assert!(before.len() > 1 && before.iter().all(|end| *end == 1_000_000), "{before:?}");
+    ask(&mut picker, "in-flight", &json!({"ports": [{"port": 80}]}), NOW);
+    let after = ends(&picker);
+    let late = after.iter().filter(|end| **end == 1_000_091).count();
+    assert_eq!((after.len(), late), (before.len(), 1), "{after:?}");
 }
 
 #[test]
