@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use portolan_core::{EndpointSlice, Namespace, Pod, Service};
 use portolan_runtime::{
-    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, run_program, shutdown_signal,
+    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, allow_many_files, run_program,
+    shutdown_signal,
 };
 use portolan_zone::PodNames;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use crate::args::Args;
 use crate::server::Server;
@@ -26,6 +25,7 @@ pub fn main() -> ExitCode {
 /// that cannot be reached is no failure: what is known is served, and watching goes on trying.
 async fn program(args: Args) -> Result<(), Failure> {
     let log = args.common.start_logging()?;
+    // Every forwarded query has a socket of its own, and so has every TCP client.
     allow_many_files();
     let client = args.common.client().await?;
     let admin = Admin::new();
@@ -60,15 +60,6 @@ fn after(first: CancellationToken, pause: Duration) -> CancellationToken {
         token.cancel();
     });
     second
-}
-
-/// Every forwarded query has a socket of its own, and so has every TCP client: the thousand files that a
-/// login shell allows are too few.
-fn allow_many_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        debug!(%error, "the number of open files stays as it is");
-    }
 }
 
 /// The pod's name, which Kubernetes makes the host's.

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use portolan_core::{EndpointSlice, HEADLESS_LABEL, Node, PROXY_NAME_LABEL, Service};
 use portolan_runtime::{
-    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, run_program, shutdown_signal,
+    Admin, Failure, Problems, Recorder, Selection, Store, Threads, Watches, allow_many_files, run_program,
+    shutdown_signal,
 };
 
 use crate::args::{Args, Command};
@@ -45,6 +46,8 @@ fn check_capability(announce: bool) -> Result<(), Failure> {
 }
 
 async fn proxy(args: &Args, settings: Settings, admin: Admin) -> Result<(), Failure> {
+    // Announcing takes a socket for each group of NDP on each interface.
+    allow_many_files();
     let shutdown = shutdown_signal()?;
     let client = args.common.client().await?;
     let recorder = Recorder::new(client.clone(), "portolan-proxy", settings.node_name.clone());
