@@ -47,12 +47,43 @@ impl Link {
     }
 }
 
-/// All Ethernet interfaces that are up, by name; none if the kernel does not tell. One without a carrier reaches nobody, but
-/// stays up and keeps its addresses.
-pub(super) fn links() -> BTreeMap<String, Link> {
-    let Ok(interfaces) = getifaddrs() else { return BTreeMap::new() };
+/// The links by name, as the kernel last told.
+#[derive(Default)]
+pub(super) struct Links {
+    known: BTreeMap<String, Link>,
+    failing: bool,
+}
+
+impl Links {
+    /// Looks which there are.
+    pub(super) fn look(&mut self) -> &BTreeMap<String, Link> {
+        self.take_in(links())
+    }
+
+    /// If the kernel does not tell, those that it told of stay. It does not where the process has no file left: without
+    /// links their sockets would go, which makes room for the next look to find the links again, and so on.
+    fn take_in(&mut self, told: nix::Result<BTreeMap<String, Link>>) -> &BTreeMap<String, Link> {
+        match told {
+            Ok(links) => {
+                self.known = links;
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the kernel tells the node's interfaces again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "the kernel does not tell the node's interfaces: they are taken to be as they were");
+                }
+            }
+        }
+        &self.known
+    }
+}
+
+/// All Ethernet interfaces that are up, by name. One without a carrier reaches nobody, but stays up and keeps its addresses.
+fn links() -> nix::Result<BTreeMap<String, Link>> {
     let (mut links, mut networks) = (BTreeMap::new(), Vec::new());
-    for interface in interfaces {
+    for interface in getifaddrs()? {
         let Some(address) = interface.address else { continue };
         if let Some(link) = address.as_link_addr() {
             let usable = interface.flags.contains(USABLE) && link.hatype() == ETHERNET;
@@ -71,10 +102,29 @@ pub(super) fn links() -> BTreeMap<String, Link> {
             link.networks.push(network);
         }
     }
-    links
+    Ok(links)
 }
 
 fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
     v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn links_stay_while_the_kernel_does_not_tell() {
+        let address = getifaddrs().unwrap().find_map(|one| one.address?.as_link_addr().copied()).unwrap();
+        let link = Link { name: "eth0".to_owned(), address, mac: [2, 0, 0, 0, 0, 1], networks: Vec::new() };
+        let there = BTreeMap::from([("eth0".to_owned(), link)]);
+        let mut links = Links::default();
+        assert!(links.take_in(Err(Errno::EMFILE)).is_empty(), "none was told of yet");
+        assert_eq!(links.take_in(Ok(there.clone())), &there);
+        assert_eq!(links.take_in(Err(Errno::EMFILE)), &there);
+        assert!(links.take_in(Ok(BTreeMap::new())).is_empty(), "there are none any more");
+    }
 }

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::task::JoinSet;
 
 use super::clock;
-use super::links::{Link, links};
+use super::links::Link;
 use super::metrics::Metrics;
 use super::socket::PacketSocket;
 
@@ -77,9 +77,13 @@ impl Responder {
     }
 
     /// Announces addresses, and tells the neighbours.
-    pub(super) fn take(&mut self, addresses: BTreeMap<IpAddr, Vec<Arc<str>>>) {
+    pub(super) fn take(
+        &mut self,
+        addresses: BTreeMap<IpAddr, Vec<Arc<str>>>,
+        links: &BTreeMap<String, Link>,
+    ) {
         self.held.extend(addresses);
-        self.look(links());
+        self.look(links);
     }
 
     /// Says anew on which interfaces each address is announced. One of no pool stays where it is: it is given up next.
@@ -92,7 +96,7 @@ impl Responder {
     }
 
     /// Takes in which interfaces there are; what is announced there now and was not before is told to the neighbours.
-    pub(super) fn look(&mut self, links: BTreeMap<String, Link>) {
+    pub(super) fn look(&mut self, links: &BTreeMap<String, Link>) {
         while self.repeats.try_join_next().is_some() {}
         self.links.retain(|name, answering| links.get(name) == Some(&answering.link));
         for (name, link) in links {
@@ -100,14 +104,14 @@ impl Responder {
                 let here = if names.is_empty() {
                     link.reaches(*address)
                 } else {
-                    names.iter().any(|n| **n == *name)
+                    names.iter().any(|n| **n == **name)
                 };
                 here.then_some(*address)
             };
             let wanted: BTreeSet<IpAddr> = self.held.iter().filter_map(on).collect();
             if wanted.is_empty() {
-                self.links.remove(&name);
-            } else if let Err(error) = self.answer_on(&link, wanted) {
+                self.links.remove(name);
+            } else if let Err(error) = self.answer_on(link, wanted) {
                 tracing::warn!(interface = name, %error, "cannot announce on an interface");
             }
         }

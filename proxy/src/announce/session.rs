@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::OwnLease;
-use super::links::links;
+use super::links::Links;
 use super::responder::Responder;
 use super::{Context, clock, pools};
 
@@ -31,6 +31,7 @@ pub(super) struct Session<'a> {
     times: Times,
     agent: Agent,
     responder: Responder,
+    links: Links,
     lease: OwnLease,
     /// Where this node can announce, by its interfaces when they were last looked at.
     reach: Reach,
@@ -60,6 +61,7 @@ impl<'a> Session<'a> {
             times,
             agent: Agent::new(context.node.clone(), times),
             responder: Responder::new(context.metrics.clone()),
+            links: Links::default(),
             lease,
             reach: Reach::default(),
             answered: None,
@@ -168,7 +170,7 @@ impl<'a> Session<'a> {
 
     /// What this node can announce, others have to know before it is theirs or ours.
     fn look_at_links(&mut self) {
-        let links = links();
+        let links = self.links.look();
         let named = pools::named_interfaces(&self.context.store.read());
         let networks = links.values().flat_map(|link| link.networks.iter().copied());
         let reach = Reach::new(networks, named.into_iter().filter(|name| links.contains_key(&**name)));
@@ -202,7 +204,7 @@ impl<'a> Session<'a> {
             let placed = |address: &IpAddr| Some((*address, pools::announced(&state, *address)?));
             let take = decision.take.iter().filter_map(placed).collect();
             drop(state);
-            self.responder.take(take);
+            self.responder.take(take, self.links.look());
             tracing::info!(addresses = ?decision.take, "announced from this node");
             self.context.metrics.takeovers.inc_by(decision.take.len() as u64);
             self.tell(&decision.take);
