@@ -28,7 +28,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// The number that IPv6 groups are joined by.
+    /// The number that IPv6 groups are joined by, and that frames are of.
     pub(super) fn index(&self) -> u32 {
         u32::try_from(self.address.ifindex()).unwrap_or(0)
     }

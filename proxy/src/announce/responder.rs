@@ -204,12 +204,12 @@ impl Shared {
     }
 
     fn filter(&self) {
-        let addresses = self.addresses();
+        let (addresses, interface) = (self.addresses(), self.link.index());
         for family in IpFamily::ALL {
             let socket = self.socket(family);
-            let exact = socket.filter(&filter::program(family, addresses.iter().copied()));
+            let exact = socket.filter(&filter::program(family, interface, addresses.iter().copied()));
             // The kernel has no room for many addresses (net.core.optmem_max): then for what is said of any.
-            if let Err(error) = exact.or_else(|_| socket.filter_anew(&filter::of_any(family))) {
+            if let Err(error) = exact.or_else(|_| socket.filter_anew(&filter::of_any(family, interface))) {
                 tracing::warn!(interface = self.link.name, %error, "a filter lets through more than it has to, or less");
             }
         }

@@ -11,6 +11,9 @@ use tokio::net::UdpSocket;
 
 use super::links::Link;
 
+/// The program that lets nothing through.
+const NOTHING: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
+
 /// A socket of frames. The type that waits is that of UDP sockets: to `recv` and `send` a socket is a socket, and there
 /// is none for packets.
 pub(super) struct PacketSocket(UdpSocket);
@@ -21,7 +24,7 @@ impl PacketSocket {
         let protocol = Protocol::from(i32::from(protocol.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
         // Until it is bound it is for every interface.
-        socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
+        socket.attach_filter(&NOTHING)?;
         bind(socket.as_raw_fd(), &link.address)?;
         Ok(Self(UdpSocket::from_std(net::UdpSocket::from(OwnedFd::from(socket)))?))
     }
@@ -39,9 +42,11 @@ impl PacketSocket {
     }
 
     /// As `filter`, but first the program that is there is taken away: the kernel has to hold both at a time otherwise.
-    /// Anything may be received in between.
+    /// In between nothing is received, since nobody would know of which VLAN it is; who asked will ask again. Only if the
+    /// kernel has no room even for that, anything is.
     pub(super) fn filter_anew(&self, program: &[Instruction]) -> io::Result<()> {
-        SockRef::from(&self.0).detach_filter()?;
+        let socket = SockRef::from(&self.0);
+        socket.attach_filter(&NOTHING).or_else(|_| socket.detach_filter())?;
         self.filter(program)
     }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use leases::Leases;
 use network::{Listener, Network, Node, VIPS};
+use wire::{Heard, Wire};
 
 /// How long a Lease lasts in these tests (the default: a fifth of it is what a node may stand still), and what may come on top of it on a busy machine.
 const LEASE: Duration = Duration::from_secs(5);
@@ -220,6 +221,53 @@ fn an_announced_address_is_nobody_elses() {
     network.wire("eth0", vip(0)).claim();
     until_heard(&node, 2);
     node.stop();
+}
+
+#[test]
+fn a_question_in_a_vlan_is_not_answered_outside_of_it() {
+    let network = Network::new();
+    // One without an interface of the node, and one with, as far as the kernel has such.
+    network.try_vlan("node-1", 200);
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    for address in [vip(0), vip(1)] {
+        let wire = network.wire("eth0", address);
+        wire.answered(LEASE + GRACE);
+        for vlan in [100, 200] {
+            answers_only_the_last(&wire, || wire.ask_in(vlan));
+        }
+    }
+    node.stop();
+}
+
+#[test]
+fn a_question_to_an_interface_above_another_is_answered_there_if_its_pool_names_it() {
+    const UPPER: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+    let network = Network::new();
+    network.stack("node-1", "upper", "eth0");
+    let wire = network.wire("eth0", vip(0));
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    wire.answered(LEASE + GRACE);
+    answers_only_the_last(&wire, || wire.ask_only(UPPER));
+    node.name_interfaces(&["upper"]);
+    let began = Instant::now();
+    loop {
+        wire.ask_only(UPPER);
+        if wire.heard().contains(&Heard::Answer { node: UPPER[5] }) {
+            break;
+        }
+        assert!(began.elapsed() < GRACE, "no answer");
+    }
+    node.stop();
+}
+
+/// Asks some times in a way that is not to be answered, and once as usual: answers come in the order of questions.
+fn answers_only_the_last(wire: &Wire, ask: impl Fn()) {
+    std::thread::sleep(Duration::from_millis(200));
+    wire.answers();
+    (0..3).for_each(|_| ask());
+    wire.ask();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(wire.answers(), 1);
 }
 
 #[test]

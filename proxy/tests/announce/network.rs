@@ -60,6 +60,23 @@ impl Network {
         node.ip(&format!("link set {interface} up"));
     }
 
+    /// An interface of a node above another one. Like that of a VLAN, it gets its frames from that one's receive handler; its
+    /// hardware address ends in `aa`.
+    pub(crate) fn stack(&self, node: &str, interface: &str, below: &str) {
+        let node = &self.nodes[node];
+        node.ip(&format!(
+            "link add link {below} name {interface} address 02:00:00:00:00:aa type macvlan mode bridge"
+        ));
+        node.ip(&format!("link set {interface} up"));
+    }
+
+    /// An interface of a node for a VLAN; not every kernel has them.
+    pub(crate) fn try_vlan(&self, node: &str, vlan: u16) {
+        let name = self.nodes[node].name();
+        let words = format!("-n {name} link add link eth0 name eth0.{vlan} up type vlan id {vlan}");
+        let _ = std::process::Command::new("ip").args(words.split_whitespace()).output();
+    }
+
     /// Takes a node's IPv4 address off its interface (`del`), or gives it back (`add`).
     pub(crate) fn readdress(&self, node: &str, how: &str) {
         let number = crate::number(node);

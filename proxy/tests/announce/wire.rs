@@ -89,6 +89,23 @@ impl Wire {
         self.socket.send(self.layout.question).unwrap();
     }
 
+    /// Asks in a VLAN.
+    pub(crate) fn ask_in(&self, vlan: u16) {
+        let (addresses, rest) = self.layout.question.split_at(12);
+        let tag = [[0x81, 0], vlan.to_be_bytes()].concat();
+        self.socket.send(&[addresses, &tag, rest].concat()).unwrap();
+    }
+
+    /// Asks a single hardware address.
+    pub(crate) fn ask_only(&self, mac: [u8; 6]) {
+        self.socket.send(&[&mac, &self.layout.question[6..]].concat()).unwrap();
+    }
+
+    /// How many answers there were until now.
+    pub(crate) fn answers(&self) -> usize {
+        self.heard().iter().filter(|heard| matches!(heard, Heard::Answer { .. })).count()
+    }
+
     /// Says so that everybody hears it that the IPv4 address is the client's.
     pub(crate) fn claim(&self) {
         let [frame, _] = arp::announcements(VIPS[0].parse().unwrap(), CLIENT);
