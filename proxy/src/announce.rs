@@ -2,6 +2,7 @@
 //! its own, as long as the Node object has the label. Who owns what is `portolan_announce`'s to decide.
 
 mod clock;
+mod conflicts;
 mod lease;
 mod links;
 mod metrics;

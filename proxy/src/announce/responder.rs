@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use portolan_announce::wire::{Heard, arp, filter, ndp};
@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::task::JoinSet;
 
 use super::clock;
+use super::conflicts::Conflicts;
 use super::links::Link;
 use super::metrics::Metrics;
 use super::socket::PacketSocket;
@@ -29,6 +30,7 @@ const AGAIN: [Duration; 4] = [
 /// Everything that answers.
 pub(super) struct Responder {
     metrics: Metrics,
+    conflicts: Arc<Mutex<Conflicts>>,
     until: Arc<AtomicU64>,
     /// What is announced, with the names of the interfaces (none = those that reach it).
     held: BTreeMap<IpAddr, Vec<Arc<str>>>,
@@ -53,12 +55,19 @@ struct Shared {
     addresses: RwLock<BTreeSet<IpAddr>>,
     until: Arc<AtomicU64>,
     metrics: Metrics,
+    conflicts: Arc<Mutex<Conflicts>>,
 }
 
 impl Responder {
     pub(super) fn new(metrics: Metrics) -> Self {
-        let until = Arc::default();
-        Self { metrics, until, held: BTreeMap::new(), links: BTreeMap::new(), repeats: JoinSet::new() }
+        Self {
+            metrics,
+            conflicts: Arc::default(),
+            until: Arc::default(),
+            held: BTreeMap::new(),
+            links: BTreeMap::new(),
+            repeats: JoinSet::new(),
+        }
     }
 
     /// Whatever is announced, it is answered for until then.
@@ -98,6 +107,7 @@ impl Responder {
     /// Takes in which interfaces there are; what is announced there now and was not before is told to the neighbours.
     pub(super) fn look(&mut self, links: &BTreeMap<String, Link>) {
         while self.repeats.try_join_next().is_some() {}
+        lock(&self.conflicts).own(links.values().map(|link| link.mac).collect());
         self.links.retain(|name, answering| links.get(name) == Some(&answering.link));
         for (name, link) in links {
             let on = |(address, names): (&IpAddr, &Vec<Arc<str>>)| {
@@ -126,7 +136,9 @@ impl Responder {
 
     fn answer_on(&mut self, link: &Link, wanted: BTreeSet<IpAddr>) -> std::io::Result<()> {
         if !self.links.contains_key(&link.name) {
-            let answering = Answering::open(link.clone(), self.until.clone(), self.metrics.clone())?;
+            let (until, metrics, conflicts) =
+                (self.until.clone(), self.metrics.clone(), self.conflicts.clone());
+            let answering = Answering::open(link.clone(), until, metrics, conflicts)?;
             self.links.insert(link.name.clone(), answering);
         }
         let Some(answering) = self.links.get_mut(&link.name) else { return Ok(()) };
@@ -149,7 +161,12 @@ impl Responder {
 }
 
 impl Answering {
-    fn open(link: Link, until: Arc<AtomicU64>, metrics: Metrics) -> std::io::Result<Self> {
+    fn open(
+        link: Link,
+        until: Arc<AtomicU64>,
+        metrics: Metrics,
+        conflicts: Arc<Mutex<Conflicts>>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             arp: PacketSocket::open(&link, arp::PROTOCOL)?,
             ndp: PacketSocket::open(&link, ndp::PROTOCOL)?,
@@ -157,6 +174,7 @@ impl Answering {
             addresses: RwLock::default(),
             until,
             metrics,
+            conflicts,
         });
         let mut tasks = JoinSet::new();
         for family in IpFamily::ALL {
@@ -171,6 +189,10 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.shared.change(BTreeSet::clear);
     }
+}
+
+fn lock(conflicts: &Mutex<Conflicts>) -> MutexGuard<'_, Conflicts> {
+    conflicts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(shared: Arc<Shared>, family: IpFamily) {
@@ -233,10 +255,12 @@ impl Shared {
                     }
                 }
             }
-            Some(Heard::Claim { address, by }) if by != mac && ours(&address) => {
+            Some(Heard::Claim { address, by }) if lock(&self.conflicts).foreign(by) && ours(&address) => {
                 self.metrics.conflicts.inc();
-                let by = by.map(|octet| format!("{octet:02x}")).join(":");
-                tracing::warn!(%address, by, interface = self.link.name, "another host claims an address of ours");
+                if lock(&self.conflicts).tell(address, by, clock::now()) {
+                    let by = by.map(|octet| format!("{octet:02x}")).join(":");
+                    tracing::warn!(%address, by, interface = self.link.name, "another host claims an address of ours");
+                }
                 Ok(())
             }
             _ => Ok(()),

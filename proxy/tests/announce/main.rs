@@ -271,6 +271,21 @@ fn answers_only_the_last(wire: &Wire, ask: impl Fn()) {
 }
 
 #[test]
+fn a_node_with_two_interfaces_in_one_network_is_in_no_conflict_with_itself() {
+    let network = Network::new();
+    network.attach_again("node-1", "eth1");
+    let wire = network.wire("eth0", vip(0));
+    let node = Node::start(&network, &Leases::new(), "node-1", LEASE);
+    wire.answered(LEASE + GRACE);
+    // Announcements of both, of which each hears the other's.
+    wire.announced(15, LEASE + GRACE);
+    assert_eq!(node.conflicts(), 0);
+    wire.claim();
+    until_heard(&node, 2);
+    node.stop();
+}
+
+#[test]
 fn a_lease_whose_label_somebody_took_off_gets_it_again_and_nobody_falls_silent() {
     let Pair { network, leases, nodes, owner, listener, .. } = Pair::announcing(vip(0));
     let lease = format!("portolan-announcer-{owner}");

@@ -77,6 +77,16 @@ impl Network {
         let _ = std::process::Command::new("ip").args(words.split_whitespace()).output();
     }
 
+    /// Another interface of a node on the same bridge.
+    pub(crate) fn attach_again(&self, node: &str, interface: &str) {
+        let number = crate::number(node);
+        let (far, port) = (self.nodes[node].name(), format!("{node}-2"));
+        self.bridge.ip(&format!("link add {port} type veth peer name {interface} netns {far}"));
+        self.bridge.ip(&format!("link set {port} master br0 up"));
+        self.nodes[node].ip(&format!("address add 192.0.2.{number}1/24 dev {interface}"));
+        self.nodes[node].ip(&format!("link set {interface} up"));
+    }
+
     /// Takes a node's IPv4 address off its interface (`del`), or gives it back (`add`).
     pub(crate) fn readdress(&self, node: &str, how: &str) {
         let number = crate::number(node);
