@@ -27,6 +27,9 @@ const SHORT_BODY: u64 = 64 * 1024;
 const LONG_BODIES: usize = 2;
 /// Longest uid of a review, in bytes: what is answered repeats it.
 const LONGEST_UID: usize = 128;
+/// Longest name of an object or a namespace, in bytes, that a handler gets to see. The API server takes no longer one, but asks
+/// before it looks; a handler may remember names for a while.
+const LONGEST_NAME: usize = 253;
 /// How long a body may take, with the wait for its place: the API server sends it at once.
 const READING: Duration = Duration::from_secs(2);
 /// How long a body and its answer may take. More than the `timeoutSeconds` of any of our webhooks: the API
@@ -43,7 +46,7 @@ struct Webhook {
 
 impl Webhooks {
     /// The server's routes. Every answer is final: the API server follows no redirect.
-    pub(super) fn routes(self) -> Router {
+    pub(crate) fn routes(self) -> Router {
         let long_bodies = Arc::new(Semaphore::new(LONG_BODIES));
         let mut router = Router::new();
         for (path, handler) in self.handlers {
@@ -85,7 +88,10 @@ async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
         });
         let (_place, review) = read.await.map_err(|_| late("the body takes too long"))??;
         let (began, uid) = (Instant::now(), review.uid.clone());
-        let verdict = (webhook.handler)(review).await;
+        let verdict = match named(&review) {
+            true => (webhook.handler)(review).await,
+            false => Verdict::default(),
+        };
         webhook.metrics.took.observe(began.elapsed().as_secs_f64());
         Ok::<_, Response>((uid, verdict))
     });
@@ -107,6 +113,12 @@ async fn answer(State(webhook): State<Webhook>, request: Request) -> Response {
             late("no answer was found in time")
         }
     }
+}
+
+/// Whether the names in a review can be some.
+fn named(review: &Review) -> bool {
+    let of_object = review.object["metadata"]["name"].as_str().unwrap_or_default();
+    [&review.namespace, &review.name, of_object].into_iter().all(|name| name.len() <= LONGEST_NAME)
 }
 
 /// Reads a review. What is none is answered by an error of HTTP, so that the webhook's failurePolicy says

@@ -63,6 +63,29 @@ async fn a_verdict_is_answered_as_a_review_of_the_same_uid() {
     assert_eq!(answer("changed").await, envelope(changed));
 }
 
+/// What is remembered by its name takes no more memory than a name.
+#[tokio::test]
+async fn what_is_named_too_long_passes_as_it_is() {
+    let changed = |_| async { Verdict { patch: vec![admission::add(["a"], 1)], ..Verdict::default() } };
+    let routes = Webhooks::new(&Admin::new()).on("/try", changed).routes();
+    let names = |name: &str, namespace: &str, object: &str| [name, namespace, object].map(str::to_owned);
+    let (fits, long) = ("x".repeat(253), "x".repeat(254));
+    for ([name, namespace, object], seen) in [
+        (names(&fits, &fits, &fits), true),
+        (names(&long, "n", ""), false),
+        (names("", &long, ""), false),
+        (names("", "n", &long), false),
+    ] {
+        let request = json!({"uid": "u-1", "name": name, "namespace": namespace, "operation": "CREATE",
+            "object": {"metadata": {"name": object}}});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "request": request}).to_string();
+        let (status, body) = asked(routes.clone(), "/try", "application/json", Body::from(review)).await;
+        let response = &serde_json::from_str::<Value>(&body).unwrap()["response"];
+        assert_eq!((status, &response["allowed"]), (StatusCode::OK, &json!(true)));
+        assert_eq!(response["patch"].is_string(), seen, "{body}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_review_is_an_error_and_never_a_redirect() {
     let json = "application/json";
