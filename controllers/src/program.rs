@@ -165,10 +165,7 @@ async fn program(args: Args) -> Result<(), Failure> {
     let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(silent.clone())));
     let webhook = listener.map(|listener| {
         let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
-        let mut webhooks = Webhooks::new(&admin).with_pods(&excluded);
-        if let Some(pools) = pools {
-            webhooks = webhooks.with_service_pools(pools);
-        }
+        let webhooks = webhooks(&admin, keeps_environment.then_some(&excluded), pools);
         tokio::spawn(answer(listener, identity, webhooks, admin.clone(), silent.clone()))
     });
     let keeper = keeps_environment.then(|| {
@@ -217,6 +214,22 @@ async fn program(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is answered: nothing for a controller that is off, which whoever reaches the port could ask all the same.
+fn webhooks(
+    admin: &Admin,
+    environment_but_in: Option<&[String; 2]>,
+    pools: Option<service_pools::Pools>,
+) -> Webhooks {
+    let mut webhooks = Webhooks::new(admin);
+    if let Some(excluded) = environment_but_in {
+        webhooks = webhooks.with_pods(excluded);
+    }
+    if let Some(pools) = pools {
+        webhooks = webhooks.with_service_pools(pools);
+    }
+    webhooks
+}
+
 fn certificate(args: &WebhookArgs, namespace: String, client: Client, leadership: Leadership) -> Identity {
     let name = format!("{}.{namespace}.svc", args.webhook_service);
     let (secret, keeper) = match &args.webhook_secret {
@@ -255,3 +268,6 @@ fn own_namespace() -> String {
         .filter(|namespace| !namespace.is_empty())
         .unwrap_or_else(|| "kube-system".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What the webhook changes about a pod that opts in.
 
+use std::collections::HashSet;
+
 use portolan_core::ServiceEnvironment;
 use serde_json::{Value, json};
 
@@ -8,6 +10,13 @@ use crate::webhook::admission::add;
 
 /// Annotation of the pods that a kubelet reports and did not get from the API server.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// A pod with more containers is left as it is: each takes some KiB of an answer, and the API server asks before it looks whether
+/// they are containers at all. Hardly any pod has more than some ten.
+const MOST_CONTAINERS: usize = 256;
+
+/// The lists of a pod's containers.
+const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// A pod that is to be admitted.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +64,9 @@ pub fn inject(Admitted { pod, old, by_namespace }: Admitted<'_>) -> Injection {
             None => return Injection::default(),
         },
     };
+    if LISTS.into_iter().map(|field| containers(pod, field).len()).sum::<usize>() > MOST_CONTAINERS {
+        return Injection { warning: Some(too_many()), ..Injection::default() };
+    }
 
     let mut patch = Vec::new();
     if old.is_some() {
@@ -79,7 +91,25 @@ pub fn inject(Admitted { pod, old, by_namespace }: Admitted<'_>) -> Injection {
 
 fn unknown(text: &str) -> String {
     let key = ServiceEnvironment::KEY;
-    format!("annotation {key}: {text:.40?} is none of all, chosen, none; nothing was changed")
+    // It may be as long as an annotation can be.
+    let text: String = text.chars().take(40).collect();
+    format!("annotation {key}: {text:?} is none of all, chosen, none; nothing was changed")
+}
+
+fn too_many() -> String {
+    format!("pods of more than {MOST_CONTAINERS} containers get no service environment; nothing was changed")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn name(container: &Value) -> Option<&str> {
+    container["name"].as_str()
+}
+
+fn containers<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
+    list(&pod["spec"][field])
 }
 
 /// The changes that put the references at the beginning of each container of a list that lacks them there.
@@ -90,30 +120,26 @@ fn references(
     field: &'static str,
     environment: ServiceEnvironment,
 ) -> impl Iterator<Item = Value> {
-    let list = |pod: &Value| pod["spec"][field].as_array().cloned().unwrap_or_default();
-    let old = old.map(list).unwrap_or_default();
+    let old: HashSet<_> = old.into_iter().flat_map(|pod| containers(pod, field)).map(name).collect();
     let wanted: Vec<_> = (0..shards(environment)).map(|index| reference(environment, index)).collect();
-    list(pod).into_iter().enumerate().filter_map(move |(index, container)| {
-        let is_old = old.iter().any(|old| old["name"] == container["name"]);
-        let sources = container["envFrom"].as_array().cloned().unwrap_or_default();
-        if is_old || sources.starts_with(&wanted) {
+    // Those that are put in here, for whatever environment.
+    let ours: Vec<_> = ServiceEnvironment::EACH
+        .into_iter()
+        .flat_map(|environment| (0..shards(environment)).map(move |index| reference(environment, index)))
+        .collect();
+    containers(pod, field).iter().enumerate().filter_map(move |(index, container)| {
+        let sources = list(&container["envFrom"]);
+        if old.contains(&name(container)) || sources.starts_with(&wanted) {
             return None;
         }
-        let others = sources.into_iter().filter(|source| !ours(source));
-        let sources: Vec<_> = wanted.iter().cloned().chain(others).collect();
+        let others = sources.iter().filter(|source| !ours.contains(source));
+        let sources: Vec<_> = wanted.iter().chain(others).cloned().collect();
         Some(add(["spec", field, &index.to_string(), "envFrom"], sources))
     })
 }
 
 fn reference(environment: ServiceEnvironment, index: usize) -> Value {
     json!({"configMapRef": {"name": config_map(environment, index), "optional": true}})
-}
-
-/// Whether a source is one of those that are put in here, for whatever environment.
-fn ours(source: &Value) -> bool {
-    ServiceEnvironment::EACH
-        .into_iter()
-        .any(|environment| (0..shards(environment)).any(|index| *source == reference(environment, index)))
 }
 
 #[cfg(test)]

@@ -95,17 +95,18 @@ pub struct Denial {
 
 impl Verdict {
     /// The AdmissionReview that says so.
-    pub(super) fn answer(&self, uid: &str) -> Value {
-        let mut response = json!({"uid": uid, "allowed": self.denial.is_none()});
-        if let Some(Denial { code, message }) = &self.denial {
+    pub(super) fn answer(self, uid: &str) -> Value {
+        let Self { patch, warnings, denial } = self;
+        let mut response = json!({"uid": uid, "allowed": denial.is_none()});
+        if let Some(Denial { code, message }) = denial {
             response["status"] = json!({"code": code, "message": message});
-        } else if !self.patch.is_empty() {
-            let patch = Value::from(self.patch.clone()).to_string();
+        } else if !patch.is_empty() {
+            let patch = Value::from(patch).to_string();
             response["patchType"] = json!("JSONPatch");
             response["patch"] = json!(ByteString(patch.into_bytes()));
         }
-        if !self.warnings.is_empty() {
-            response["warnings"] = json!(self.warnings);
+        if !warnings.is_empty() {
+            response["warnings"] = Value::from(warnings);
         }
         json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
     }

@@ -89,6 +89,45 @@ fn whoever_did_not_ask_is_left_as_they_are() {
     assert!(injection.warning.is_some_and(|text| text.contains("\"yes\"")));
 }
 
+/// What is repeated of it has an end.
+#[test]
+fn a_long_annotation_is_not_repeated_whole() {
+    let long = pod(&opted(&"é".repeat(100_000)), &json!({}));
+    let warning = inject(Admitted { pod: &long, old: None, by_namespace: None }).warning.unwrap();
+    assert!(warning.contains(&format!("\"{}\"", "é".repeat(40))), "{}", warning.len());
+    assert!(warning.len() < 250, "{}", warning.len());
+}
+
+/// Whatever is in the lists: the API server asks before it looks.
+#[test]
+fn a_pod_of_too_many_containers_is_left_as_it_is() {
+    let of = |field: &str, count: usize, others: usize| {
+        let others: Vec<_> = (0..others).map(|number| json!({"name": format!("c{number}")})).collect();
+        let mut spec = json!({"containers": others});
+        spec[field] = json!(vec![0; count]);
+        pod(&opted("all"), &spec)
+    };
+    let ask = |pod: &Value, old| inject(Admitted { pod, old, by_namespace: None });
+    let empty = pod(&opted("all"), &json!({}));
+    let most = of("initContainers", MOST_CONTAINERS - 1, 1);
+    assert_eq!(ask(&most, None).patch.len(), MOST_CONTAINERS + 1, "with enableServiceLinks");
+    for (pod, old) in [
+        (of("containers", 100_000, 0), None),
+        (of("initContainers", MOST_CONTAINERS, 1), None),
+        (of("ephemeralContainers", MOST_CONTAINERS, 1), None),
+        (of("ephemeralContainers", MOST_CONTAINERS, 1), Some(&empty)),
+    ] {
+        let Injection { patch, warning } = ask(&pod, old);
+        assert_eq!(patch.len(), 0);
+        let warning = warning.unwrap();
+        assert!(warning.contains("256 containers") && warning.len() <= 120, "{warning}");
+    }
+    // Who did not ask is not told either.
+    let mut other = of("containers", 1_000, 0);
+    other["metadata"]["annotations"] = json!({});
+    assert_eq!(ask(&other, None), Injection::default());
+}
+
 /// Another webhook has put its own source before ours, and one container more into the pod.
 #[test]
 fn references_that_have_moved_are_first_again_and_there_once() {
