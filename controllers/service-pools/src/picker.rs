@@ -244,11 +244,13 @@ impl Picker {
     pub fn choose(&mut self, request: &Request<'_>, now: Duration, seed: u64) -> Choice {
         self.expire(now);
         let wants = Wants::read(request.service, request.old, &self.bounds.families);
-        let mut choice = Choice { warnings: self.warnings(request, &wants.asked), ..Choice::default() };
-        if let Some((value, owner, _)) = self.lost.get(&request.owner()) {
+        let (labels, own) = (request.labels(), request.owner());
+        let mut choice = Choice { warnings: self.warnings(&own, &wants.asked), ..Choice::default() };
+        if let Some((value, owner, _)) = self.lost.get(&own) {
             choice.warnings.push(format!("{value}, which was chosen before, went to {owner} at that moment"));
         }
-        let mut session = Session { picker: self, request, now, seed, choice: &mut choice };
+        let mut session =
+            Session { picker: self, request, labels, owner: own, now, seed, choice: &mut choice };
         session.addresses(&wants);
         session.ports(&wants);
         choice
@@ -272,10 +274,9 @@ impl Picker {
     }
 
     /// What is asked for and somebody else has.
-    fn warnings(&self, request: &Request<'_>, asked: &[Value]) -> Vec<String> {
-        let own = request.owner();
+    fn warnings(&self, own: &ObjectName, asked: &[Value]) -> Vec<String> {
         let taken = asked.iter().filter_map(|value| {
-            let owner = self.held.owners(value).iter().find(|owner| **owner != own)?;
+            let owner = self.held.owners(value).iter().find(|owner| *owner != own)?;
             Some(match value {
                 Value::Ip(ip) => format!("{ip} is the cluster IP of {owner}"),
                 Value::Port(port) => format!("{port} is a node port of {owner}"),

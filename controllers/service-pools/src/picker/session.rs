@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portolan_core::Labels;
+use portolan_core::{Labels, ObjectName};
 
 use super::Picker;
 use crate::{Choice, Domain, PoolKind, PortWant, Request, Value, Wants};
@@ -21,6 +21,9 @@ pub(super) const TRIES: usize = 4;
 pub(super) struct Session<'a, 'b> {
     pub(super) picker: &'a Picker,
     pub(super) request: &'a Request<'b>,
+    /// Of the request: read once, since nobody says how many labels a Service may have.
+    pub(super) labels: Labels,
+    pub(super) owner: ObjectName,
     pub(super) now: Duration,
     pub(super) seed: u64,
     pub(super) choice: &'a mut Choice,
@@ -69,14 +72,13 @@ impl Session<'_, '_> {
 
     /// A value of the first pool that is for the Service and has one. The Service wants `count` values of this domain.
     fn pick(&mut self, kind: PoolKind, domain: Domain, count: usize) -> Option<Value> {
-        let Self { picker, request, now, seed, choice } = self;
+        let Self { picker, request, labels, owner, now, seed, choice } = self;
         let nothing = Labels::new();
         let of_namespace = picker.namespaces.get(request.namespace).unwrap_or(&nothing);
-        let (labels, owner) = (request.labels(), request.owner());
         let (holder, terms) = (&picker.holder, &picker.terms);
         let chosen: Vec<_> = choice.picks.iter().map(|(_, value)| *value).collect();
         let pools = picker.pools.iter().filter(|pool| {
-            pool.spec.key.kind == kind && pool.spec.scope.admits(request.namespace, of_namespace, &labels)
+            pool.spec.key.kind == kind && pool.spec.scope.admits(request.namespace, of_namespace, labels)
         });
         let (mut asked, mut lacking) = (None, false);
         for pool in pools {
@@ -84,7 +86,7 @@ impl Session<'_, '_> {
             let Some(space) = pool.spaces.get(&domain) else { continue };
             asked.get_or_insert_with(|| key.clone());
             let mine = || {
-                let all = picker.reservations.of(&owner).filter(|_| !owner.name.is_empty());
+                let all = picker.reservations.of(owner).filter(|_| !owner.name.is_empty());
                 all.filter(|(value, reservation)| value.domain() == domain && reservation.pool == *key)
             };
             let again = |rest: Duration| {
