@@ -75,6 +75,21 @@ struct Known {
 }
 
 impl Known {
+    /// Takes in all that is there.
+    fn listed(&mut self, owner: Option<OwnerReference>, listed: HashMap<Shard, Held>) {
+        self.owner = owner;
+        let before = std::mem::replace(&mut self.held, listed);
+        for (shard, held) in &mut self.held {
+            // Written by somebody else since: what it holds is not what its annotation says, perhaps.
+            let as_written =
+                before.get(shard).is_none_or(|before| before.resource_version == held.resource_version);
+            held.content = held.content.filter(|_| as_written);
+        }
+        // What has gone by itself, as with its namespace, nobody waits for.
+        let held = &self.held;
+        self.unused.retain(|shard, _| held.contains_key(shard));
+    }
+
     /// Takes in what is there.
     fn found(&mut self, shard: &Shard, held: Option<Held>) {
         match held {
@@ -165,14 +180,7 @@ impl Shared {
 
     fn take_in(&self, owner: Option<OwnerReference>, listed: HashMap<Shard, Held>) {
         let mut known = self.lock();
-        known.owner = owner;
-        let before = std::mem::replace(&mut known.held, listed);
-        for (shard, held) in &mut known.held {
-            // Written by somebody else since: what it holds is not what its annotation says, perhaps.
-            let as_written =
-                before.get(shard).is_none_or(|before| before.resource_version == held.resource_version);
-            held.content = held.content.filter(|_| as_written);
-        }
+        known.listed(owner, listed);
         let wanted: Vec<_> = known.uses.each(&self.store.read()).collect();
         debug!(held = known.held.len(), wanted = wanted.len(), "ConfigMaps with service variables listed");
         wanted.into_iter().chain(known.held.keys().cloned()).for_each(|shard| self.queue.look_through(shard));

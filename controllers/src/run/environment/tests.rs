@@ -270,3 +270,22 @@ async fn one_service_too_many_is_told_of() {
     }
     panic!("never full");
 }
+
+/// A namespace goes with its ConfigMaps before their time is over.
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_is_not_waited_for() {
+    let shard = |namespace: &str| Shard {
+        namespace: namespace.into(),
+        environment: ServiceEnvironment::Chosen,
+        index: 0,
+    };
+    let held = Held::read(&json!({"uid": "u", "resourceVersion": "1"})).unwrap();
+    let mut known = Known::default();
+    known.listed(None, [shard("shop"), shard("lab")].map(|shard| (shard, held.clone())).into());
+    assert_eq!(known.stays(&shard("shop")), Some(KEPT));
+    assert_eq!(known.stays(&shard("lab")), Some(KEPT));
+    tokio::time::advance(KEPT / 2).await;
+    known.listed(None, [(shard("lab"), held)].into());
+    assert_eq!(known.unused.keys().collect::<Vec<_>>(), [&shard("lab")]);
+    assert_eq!(known.stays(&shard("lab")), Some(KEPT / 2), "what is there still waits from when it began to");
+}
