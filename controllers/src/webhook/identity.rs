@@ -1,7 +1,7 @@
 //! The certificate that the server shows: in a Secret that all replicas share.
 //!
-//! Whoever finds no usable Secret makes one; of several replicas the API server lets one, and the others take what
-//! that one made. The leader alone rotates it, and tells the API server whom to trust.
+//! Whoever finds no Secret that can be read makes one; of several replicas the API server lets one, and the others take what
+//! that one made. The leader alone rotates it, replaces what is refused, and tells the API server whom to trust.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -179,7 +179,11 @@ impl Identity {
         let step = plan(&data, stepped, published, &self.name, now, &self.times);
         match (&step, &secret) {
             (Step::Keep, _) => return Ok(published),
-            (Step::Replace(reason), Some(_)) if !data.is_empty() => {
+            // It may be this replica's clock that is wrong, and replicas of different clocks would never end.
+            (Step::Reissue(reason), _) if !self.leadership.may_write() => {
+                return Err(format!("{reason}; it is the leader's to replace"));
+            }
+            (Step::Replace(reason) | Step::Reissue(reason), Some(_)) if !data.is_empty() => {
                 warn!(secret = self.secret, reason, "the webhook's Secret cannot be used; it is made anew");
             }
             (Step::Replace(_), _) => {}
@@ -198,7 +202,7 @@ impl Identity {
         let signer = authority_of_serving(&data, &self.name, now).map(|authority| pem(&authority));
         match step {
             Step::Keep => {}
-            Step::Replace(_) => {
+            Step::Replace(_) | Step::Reissue(_) => {
                 let Issued { authority, certificate, key } = issue()?;
                 data.retain(|key, _| key != keys::NEXT_CERTIFICATE && key != keys::NEXT_KEY);
                 data.insert(keys::AUTHORITIES.to_owned(), authority.into_bytes());

@@ -67,8 +67,11 @@ pub type Data = BTreeMap<String, Vec<u8>>;
 pub enum Step {
     /// Nothing is to be done yet.
     Keep,
-    /// What is there cannot be served: make all anew.
+    /// What is there cannot be read: make all anew.
     Replace(String),
+    /// What is there can be served, and is refused by whoever has this clock and calls the server by this name: make all anew.
+    /// Other replicas may see it otherwise.
+    Reissue(String),
     /// Make the next certificate, and let both authorities be trusted.
     Prepare,
     /// Show the next certificate.
@@ -91,12 +94,13 @@ pub fn plan(
         Ok(authorities) => authorities,
         Err(reason) => return Step::Replace(reason),
     };
-    let serving = match Certificate::of(data, keys::CERTIFICATE, keys::KEY)
-        .and_then(|serving| serving.check(&authorities, name, now).map(|()| serving))
-    {
+    let serving = match Certificate::shown(data) {
         Ok(serving) => serving,
         Err(reason) => return Step::Replace(reason),
     };
+    if let Err(reason) = serving.check(&authorities, name, now) {
+        return Step::Reissue(reason);
+    }
     let paused = stepped.is_none_or(|at| now.duration_since(at) >= signed(times.overlap));
     let next = Certificate::of(data, keys::NEXT_CERTIFICATE, keys::NEXT_KEY)
         .and_then(|next| next.check(&authorities, name, now));

@@ -254,6 +254,35 @@ async fn garbage_in_the_secret_is_repaired() {
     shutdown.cancel();
 }
 
+/// A replica of a wrong clock does not take a healthy one's certificate away.
+#[tokio::test]
+async fn what_a_clock_refuses_the_leader_alone_replaces() {
+    let look = async |api: &Api, leads| {
+        let keeping = Keeping { served: Arc::default(), not_after: Gauge::default() };
+        let looked = identity(api, Times::default(), leads).look(&keeping).await;
+        (looked, keeping.served.get().is_some())
+    };
+    let day = Duration::from_secs(86_400);
+    for made in [Timestamp::now() + day, Timestamp::now() - day * 91] {
+        let api = world();
+        let Issued { authority, certificate, key } = issue(NAME, made, Times::default().lifetime).unwrap();
+        let values = [(keys::AUTHORITIES, authority), (keys::CERTIFICATE, certificate), (keys::KEY, key)];
+        let data: BTreeMap<_, _> = values.map(|(key, value)| (key, ByteString(value.into_bytes()))).into();
+        let refused = api.put(SECRET, json!({"metadata": {"name": "portolan-webhook"}, "data": data}));
+        let (looked, served) = look(&api, false).await;
+        assert!(looked.as_ref().is_err_and(|reason| reason.contains("leader")), "{looked:?}");
+        assert!(served, "it is better than none");
+        assert_eq!(api.get(SECRET), refused);
+        assert_eq!(look(&api, true).await.0, Ok(false));
+        assert_ne!(api.get(SECRET), refused);
+        assert_eq!(look(&api, false).await.0, Ok(true));
+    }
+    // What nobody can read, whoever comes first makes.
+    let api = world();
+    assert_eq!(look(&api, false).await.0, Ok(false));
+    assert_eq!(look(&api, false).await, (Ok(true), true));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_together_agree_on_one_secret() {
     let (api, shutdown) = (world(), CancellationToken::new());
