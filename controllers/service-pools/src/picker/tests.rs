@@ -108,25 +108,6 @@ fn without_a_pool_or_a_lease_the_api_server_picks() {
     assert_eq!((late.patch.len(), late.left), (0, vec![key(PoolKind::Addresses, "a")]));
 }
 
-/// Many labels cost the same whether one value is picked or 256: they are read once.
-#[test]
-fn labels_are_read_once_for_all_ports() {
-    let mut picker = picker(vec![spec(PoolKind::Ports, "p", &["30000-32767"], "other")]);
-    let labels: BTreeMap<_, _> =
-        (0..10_000).map(|number| (format!("example.com/label-{number}"), "x")).collect();
-    let mut took = |ports: u32| {
-        let ports: Vec<_> = (0..ports).map(|port| json!({"port": port + 1})).collect();
-        let service = json!({"metadata": {"labels": labels}, "spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "ports": ports}});
-        let request = Request { namespace: "shop", name: "web", service: &service, old: None };
-        let began = std::time::Instant::now();
-        assert_eq!(picker.choose(&request, NOW, 3), Choice::default());
-        began.elapsed()
-    };
-    // The fastest of some, so that a busy machine does not matter.
-    let [one, many] = [1, 256].map(|ports| (0..3).map(|_| took(ports)).min().unwrap());
-    assert!(many < one * 20, "{one:?} for a port, {many:?} for 256");
-}
-
 #[test]
 fn a_choice_alone_reserves_nothing() {
     let mut picker = picker(vec![spec(PoolKind::Addresses, "a", &["10.96.9.1"], "")]);
