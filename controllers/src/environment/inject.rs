@@ -91,8 +91,8 @@ pub fn inject(Admitted { pod, old, by_namespace }: Admitted<'_>) -> Injection {
 
 fn unknown(text: &str) -> String {
     let key = ServiceEnvironment::KEY;
-    // It may be as long as an annotation can be.
-    let text: String = text.chars().take(40).collect();
+    // It may be as long as an annotation can be; a warning is cut after 120 characters.
+    let text: String = text.chars().take(20).collect();
     format!("annotation {key}: {text:?} is none of all, chosen, none; nothing was changed")
 }
 
