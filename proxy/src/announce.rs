@@ -159,19 +159,26 @@ mod tests {
     use super::*;
     use crate::healthz::TIMEOUT;
 
+    impl Context {
+        /// Of node `a`, with an API server that says nothing.
+        pub(super) fn unconnected() -> Self {
+            let unused = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
+            });
+            Self {
+                node: "a".into(),
+                settings: Announcement { namespace: "n".to_owned(), lease_duration: Duration::from_secs(5) },
+                client: Client::new(unused, "n"),
+                store: Store::for_readers(),
+                recorder: None,
+                metrics: Metrics::default(),
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_node_takes_part_as_long_as_it_has_the_label_and_its_rules() {
-        let unused = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
-        });
-        let context = Context {
-            node: "a".into(),
-            settings: Announcement { namespace: "n".to_owned(), lease_duration: Duration::from_secs(5) },
-            client: Client::new(unused, "n"),
-            store: Store::for_readers(),
-            recorder: None,
-            metrics: Metrics::default(),
-        };
+        let context = Context::unconnected();
         let health = SharedHealth::default();
         health.update(|health| health.expect(&IpFamily::ALL));
         let node = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1",

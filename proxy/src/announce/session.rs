@@ -372,10 +372,8 @@ fn versions(state: &State) -> (Versions, Versions) {
 #[cfg(test)]
 mod tests {
     use portolan_core::{Event, Lease};
-    use portolan_runtime::Store;
     use serde_json::json;
 
-    use super::super::{Announcement, Metrics};
     use super::*;
 
     fn slice(version: u64) -> Event<EndpointSlice> {
@@ -406,17 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_looks_how_far_watches_have_come_takes_in_what_they_told_first() {
-        let unused = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
-        });
-        let context = Context {
-            node: "a".into(),
-            settings: Announcement { namespace: "n".to_owned(), lease_duration: Duration::from_secs(5) },
-            client: kube::Client::new(unused, "n"),
-            store: Store::for_readers(),
-            recorder: None,
-            metrics: Metrics::default(),
-        };
+        let context = Context::unconnected();
         let mut session = Session::new(&context);
         let mut changes = context.store.subscribe();
         let lease = |node: &str, version: &str| {
