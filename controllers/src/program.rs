@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -15,7 +14,6 @@ use portolan_runtime::{
     Threads, Watches, run_program, shutdown_signal,
 };
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -30,10 +28,6 @@ use crate::webhook::{Webhooks, serve};
 use crate::{allocation, service_cidr, service_pools};
 
 const NAME: &str = "portolan-controllers";
-
-/// For so long after it has ceased to lead, a process that ends answers the webhook as before. That it goes API servers are told
-/// by the next leader, which may need two seconds to become one.
-const LINGER: Duration = Duration::from_secs(4);
 
 /// `portolan-controllers`, from the command line to the exit status.
 pub fn main() -> ExitCode {
@@ -160,13 +154,13 @@ async fn program(args: Args) -> Result<(), Failure> {
             admin: admin.clone(),
         })
     });
-    // The webhook goes after all that writes as the leader.
-    let silent = CancellationToken::new();
+    // The webhook goes after all that writes as the leader, and what it answers from last.
+    let (unasked, silent) = (CancellationToken::new(), CancellationToken::new());
     let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(silent.clone())));
     let webhook = listener.map(|listener| {
         let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());
         let webhooks = webhooks(&admin, keeps_environment.then_some(&excluded), pools);
-        tokio::spawn(answer(listener, identity, webhooks, admin.clone(), silent.clone()))
+        tokio::spawn(answer(listener, identity, webhooks, admin.clone(), unasked.clone()))
     });
     let keeper = keeps_environment.then(|| {
         let owner = args.webhook.webhook_configurations.first().cloned().unwrap_or_default();
@@ -204,12 +198,13 @@ async fn program(args: Args) -> Result<(), Failure> {
         // It ends by itself within its own deadline; how it ended does not matter any more.
         let _ = election.await;
     }
-    if webhook.is_some() {
-        sleep(LINGER).await;
+    unasked.cancel();
+    if let Some(webhook) = webhook {
+        let _ = webhook.await;
     }
     silent.cancel();
-    for task in webhook.into_iter().chain(choosing) {
-        let _ = task.await;
+    if let Some(choosing) = choosing {
+        let _ = choosing.await;
     }
     Ok(())
 }
@@ -240,16 +235,16 @@ fn certificate(args: &WebhookArgs, namespace: String, client: Client, leadership
     Identity { client, namespace, secret, keeper, name, configurations, leadership, times: Times::default() }
 }
 
-/// The webhook, until shutdown.
+/// The webhook, until the process ends and nobody asks any more.
 async fn answer(
     listener: TcpListener,
     identity: Identity,
     webhooks: Webhooks,
     admin: Admin,
-    shutdown: CancellationToken,
+    ending: CancellationToken,
 ) {
-    let (served, kept) = identity.run(&admin, shutdown.clone());
-    if let Err(error) = serve(listener, webhooks, served, shutdown).await {
+    let (served, kept) = identity.run(&admin, ending.clone());
+    if let Err(error) = serve(listener, webhooks, served, ending).await {
         error!(%error, "the webhook ended");
     }
     let _ = kept.await;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{START, Shared, now, status};
+use super::{Shared, now, status};
 
 /// How often the leases are looked at while nothing asks for it; a pool that others write all the time, at least.
 const PACE: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ const PACE: Duration = Duration::from_secs(5);
 const BREATH: Duration = Duration::from_millis(200);
 /// How often the figures of a pool are written at most.
 const FIGURES: Duration = Duration::from_secs(10);
+/// A replica is ready without leases where others' writes have kept them back for so long.
+const KEPT_BACK: Duration = Duration::from_secs(20);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,7 @@ impl Shared {
     pub(super) async fn tend(&self) {
         let mut again = Backoff::new(BREATH, PACE);
         let mut told = HashMap::new();
+        let began = Instant::now();
         loop {
             let mut overtaken = false;
             let keys: Vec<_> = self.picker().keys().cloned().collect();
@@ -75,7 +78,7 @@ impl Shared {
             }
             self.looked.notify_waiters();
             // Nobody waits for what fails, but for what another replica's write has kept back, at the start.
-            if !overtaken || self.started.elapsed() > START {
+            if !overtaken || began.elapsed() > KEPT_BACK {
                 self.begun.cancel();
             }
             // Where the watch does not tell what was written meanwhile, the next try comes to nothing, too.

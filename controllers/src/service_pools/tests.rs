@@ -182,15 +182,18 @@ async fn a_burst_waits_until_more_of_a_small_pool_is_leased() {
 
 /// The watch does not tell what others write, so that each write is one over an old version.
 #[tokio::test(start_paused = true)]
-async fn who_is_overtaken_again_and_again_tries_less_often_and_is_ready_all_the_same() {
+async fn who_is_overtaken_again_and_again_tries_less_often_and_is_ready_late_but_all_the_same() {
     let tries = Arc::new(AtomicU64::new(0));
     let counted = tries.clone();
     let api = move |request| written(request, counted.fetch_add(1, Ordering::Relaxed), u64::MAX);
     let (pools, shutdown) = (listed(api, &json!([])), CancellationToken::new());
     let kept = tokio::spawn(pools.clone().keep(shutdown.clone()));
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Ready earlier, it would be asked, and have nothing to give.
+    tokio::time::sleep(Duration::from_secs(19)).await;
+    assert!(!pools.0.begun.is_cancelled());
+    tokio::time::sleep(Duration::from_secs(7)).await;
     assert!(pools.0.begun.is_cancelled());
-    tokio::time::sleep(Duration::from_secs(50)).await;
+    tokio::time::sleep(Duration::from_secs(34)).await;
     assert!((10..=40).contains(&tries.load(Ordering::Relaxed)), "{tries:?}");
     shutdown.cancel();
     kept.await.unwrap();

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::super::admission::Verdict;
 use super::super::{Webhooks, serve};
@@ -137,23 +138,30 @@ async fn start(api: &Api, times: Times, leads: bool, shutdown: &CancellationToke
     address
 }
 
-/// One review over a connection of its own, by whom the API server trusts at this moment.
-async fn ask(api: &Api, address: SocketAddr) -> Result<(), String> {
+/// A connection, by whom the API server trusts at this moment.
+async fn connect(api: &Api, address: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
     let roots = api.trusted().ok_or("nobody is trusted yet")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let mut stream = connector
-        .connect(ServerName::try_from(NAME).unwrap(), stream)
-        .await
-        .map_err(|error| error.to_string())?;
+    let connected = connector.connect(ServerName::try_from(NAME).unwrap(), stream).await;
+    connected.map_err(|error| error.to_string())
+}
+
+async fn send(stream: &mut TlsStream<TcpStream>, connection: &str) -> Result<(), String> {
     let body = r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "u"}}"#;
     let request = format!(
-        "POST /x HTTP/1.1\r\nhost: {NAME}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /x HTTP/1.1\r\nhost: {NAME}\r\ncontent-type: application/json\r\nconnection: {connection}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())
+}
+
+/// One review over a connection of its own.
+async fn ask(api: &Api, address: SocketAddr) -> Result<(), String> {
+    let mut stream = connect(api, address).await?;
+    send(&mut stream, "close").await?;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8_lossy(&answer);
@@ -199,6 +207,29 @@ async fn a_start_is_waited_for() {
     let (answer, ()) = tokio::join!(ask(&api, address), set);
     assert_eq!(answer, Ok(()));
     shutdown.cancel();
+}
+
+/// An API server keeps its connections; one to a replica that ends is left after an answer, and not in the midst of a request.
+#[tokio::test]
+async fn whoever_asks_a_replica_that_ends_is_answered_and_connects_anew() {
+    let (api, ending) = (world(), CancellationToken::new());
+    let address = start(&api, Times::default(), true, &ending).await;
+    until_answered(&api, address).await;
+    let mut kept = connect(&api, address).await.unwrap();
+    send(&mut kept, "keep-alive").await.unwrap();
+    let mut answer = [0; 1024];
+    let read = kept.read(&mut answer).await.unwrap();
+    let head = String::from_utf8_lossy(&answer[..read]).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
+
+    ending.cancel();
+    send(&mut kept, "keep-alive").await.unwrap();
+    let mut rest = Vec::new();
+    kept.read_to_end(&mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest).to_ascii_lowercase();
+    assert!(rest.contains("http/1.1 200") && rest.contains("connection: close"), "{rest}");
+    // Who has not been told yet is answered as well.
+    assert_eq!(ask(&api, address).await, Ok(()));
 }
 
 /// Always too old: one rotation follows the other.
