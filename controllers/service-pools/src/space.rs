@@ -184,11 +184,8 @@ impl Space {
             if self.at_hand(&next, holder, now, terms, wanted) >= wanted {
                 break;
             }
-            let more = |count: u64| {
-                let bounds = (count, seed, TRIES);
-                let more = next.renewed(holder, now, terms, Some(&worth), bounds)?;
-                (more.blocks.len() > next.blocks.len()).then_some(more)
-            };
+            // Its own have just been prolonged: there is something to write only if there is another one.
+            let more = |count: u64| next.renewed(holder, now, terms, Some(&worth), (count, seed, TRIES));
             let statics = range.static_band();
             let found = (statics > 0).then(|| more(statics)).flatten();
             let Some(found) = found.or_else(|| more(range.count())) else { break };

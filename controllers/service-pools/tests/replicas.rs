@@ -1,5 +1,5 @@
 //! Several replicas choose from one pool, with clocks that differ and watches that lag: while their leases hold, no value
-//! is promised twice.
+//! is promised twice, and what replicas that have gone held another one has afterwards.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -201,6 +201,19 @@ impl World {
         }
     }
 
+    /// All replicas go, and long after one comes: it has something of what is free.
+    fn outlast(&mut self) {
+        self.pass((TERMS.lease + TERMS.grace + TERMS.skew).as_secs() + 10);
+        self.take(&Step::Restart { replica: 0 });
+        for seed in 0..32 {
+            self.take(&Step::Renew { replica: 0, seed });
+        }
+        let free = self.replicas[0].picker.report(&key()).expect("it is known").free;
+        let promised = self.promised.clone();
+        self.choose(0, None, 0);
+        assert!(free == 0 || self.promised != promised, "{free} values are free, and none is at hand");
+    }
+
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Choose { replica, stored_after, seed } => self.choose(replica, stored_after, seed),
@@ -256,5 +269,6 @@ proptest! {
         for step in &steps {
             world.take(step);
         }
+        world.outlast();
     }
 }

@@ -409,3 +409,21 @@ fn pools_report_what_is_wrong() {
     let order: Vec<_> = picker.keys().map(|key| key.name.to_string()).collect();
     assert_eq!(order, ["b", "a", "none"], "by priority");
 }
+
+/// As many as there were, of which none is in use: what ended makes room, though there are no more leases afterwards.
+#[test]
+fn who_comes_when_all_others_have_gone_gets_what_they_had() {
+    let spec = || spec(PoolKind::Addresses, "a", &["10.96.9.0/29"], "");
+    let (mut picker, key) = (picker(vec![spec()]), key(PoolKind::Addresses, "a"));
+    let held: Vec<_> = (0..8)
+        .map(|last| PoolLease {
+            values: vec![format!("10.96.9.{last}")],
+            holder: format!("gone-{}", last / 2),
+            until: Some(jiff::Timestamp::from_second(1_000_000).unwrap()),
+        })
+        .collect();
+    picker.set_leases(&key, &held);
+    assert_eq!(picker.would_renew(&key, NOW + s(9), 0), None);
+    let leases = picker.would_renew(&key, NOW + s(11), 0).unwrap();
+    assert!(!leases.is_empty() && leases.iter().all(|lease| lease.holder == "me"), "{leases:?}");
+}
