@@ -54,11 +54,14 @@ async fn program(args: Args) -> Result<(), Failure> {
     };
     let client = args.common.client().await?;
     let shutdown = shutdown_signal()?;
+    // All that writes as the leader goes first, then the webhook, and last what it answers from.
+    let (unasked, silent) = (CancellationToken::new(), CancellationToken::new());
     let admin = Admin::new();
     admin.control_log(log);
     if let Some(address) = args.common.admin_bind_address {
         let listener = Admin::bind(address).await?;
-        tokio::spawn(admin.clone().serve(listener, shutdown.clone()));
+        // To the end: one that the kubelet finds not ready is asked no more, where there is no other either.
+        tokio::spawn(admin.clone().serve(listener, silent.clone()));
     }
 
     let host = host_name();
@@ -154,8 +157,6 @@ async fn program(args: Args) -> Result<(), Failure> {
             admin: admin.clone(),
         })
     });
-    // The webhook goes after all that writes as the leader, and what it answers from last.
-    let (unasked, silent) = (CancellationToken::new(), CancellationToken::new());
     let choosing = pools.clone().map(|pools| tokio::spawn(pools.keep(silent.clone())));
     let webhook = listener.map(|listener| {
         let identity = certificate(&args.webhook, namespace, client.clone(), leadership.clone());

@@ -33,11 +33,11 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Connections at a time; further ones wait to be accepted. An API server keeps 25 idle ones.
 const CONNECTIONS: usize = 512;
 /// For so long at least a process that ends answers as before. That it goes API servers are told by the next leader, which may
-/// need two seconds to become one.
-const LINGER: Duration = Duration::from_secs(4);
+/// need four seconds to become one (twice the pause between two looks at the Lease), and some time for what comes first.
+const LINGER: Duration = Duration::from_secs(7);
 /// Whoever still asks has not been told, and is answered until nobody has asked for so long.
 const QUIET: Duration = Duration::from_secs(2);
-/// For so long it goes on at most: the kubelet ends a process after 30 s.
+/// For so long it goes on at most: what a process does before and after it fits into `terminationGracePeriodSeconds` of the chart.
 const LONGEST_LINGER: Duration = Duration::from_secs(15);
 /// How long requests that are under way at the end may take.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -46,8 +46,8 @@ const UNREAD: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted, as when file descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the process ends and API servers, as far as can be seen, ask other replicas: for 4 s at least and 15 s at most. All
-/// requests that came before are answered when it returns.
+/// Serves until the process ends and API servers, as far as can be seen, ask other replicas: for 7 s at least and 15 s at most; and
+/// then until what has been read of requests is answered.
 pub async fn serve(
     listener: TcpListener,
     webhooks: Webhooks,
@@ -75,6 +75,7 @@ pub async fn serve(
         };
         let stream = match accepted {
             Ok((stream, _)) => {
+                end.note();
                 // Where it cannot be set, the answer waits for as long as the peer is there.
                 let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
                 stream
@@ -105,6 +106,8 @@ pub async fn serve(
             }
         });
     }
+    // Who comes now is refused, and does not wait for what nobody answers any more.
+    drop(listener);
     let _ = timeout(DRAIN, drain.shutdown()).await;
     Ok(())
 }
@@ -119,6 +122,11 @@ struct End {
 }
 
 impl End {
+    /// Somebody asks.
+    fn note(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Returns when the process ends, and nobody asks any more.
     async fn quiet(&self) {
         self.ending.cancelled().await;
@@ -137,7 +145,7 @@ impl End {
 /// Notes that somebody asks. While the process ends, whoever asks makes another connection the next time, by then to another
 /// replica: a request by one that is just being closed would be lost.
 async fn pass(State(end): State<End>, request: Request, next: Next) -> Response {
-    *end.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    end.note();
     let mut response = next.run(request).await;
     if end.ending.is_cancelled() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
