@@ -18,7 +18,7 @@ async fn lingers(pause: Duration, last: Duration) -> Duration {
             assert_eq!(answer.headers()[header::CONNECTION], "close");
             sleep(pause).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = end.quiet() => began.elapsed(),
