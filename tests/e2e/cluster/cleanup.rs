@@ -9,7 +9,7 @@ use portolan_e2e::{Cluster, wait_until};
 /// node is clean each time, and helm never stumbles. Then `node-2` is back, and is cleaned by an installation that goes.
 pub(crate) fn with_a_node_down(cluster: &Cluster) -> Result<()> {
     cluster.run("chart", &[])?;
-    notice_nodes_within(cluster, "10s")?;
+    notice_nodes_within(cluster, "25s")?;
     cluster.kill("kubelet-2", "KILL")?;
     let outcome = steps(cluster);
     cluster.restart("kubelet-2")?;

@@ -112,7 +112,10 @@ pub(crate) fn choose_values(cluster: &Cluster) -> Result<()> {
     for object in webhook_service(cluster.variable("CP_IP")?, [10263]) {
         cluster.apply(&object.to_string())?;
     }
-    cluster.apply(&webhook_configuration().to_string())?;
+    let mut configuration = webhook_configuration();
+    // An answer that is late because the machine is busy is no gap.
+    configuration["webhooks"][0]["timeoutSeconds"] = json!(10);
+    cluster.apply(&configuration.to_string())?;
     cluster.run_with("PORTOLAN_CONTROLLERS_FLAGS", FLAGS, "restart", &["controllers"])?;
     answering(cluster)?;
 

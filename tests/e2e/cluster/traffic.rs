@@ -76,7 +76,7 @@ pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
 /// One UDP socket: its flow moves on when the server that it was led to goes.
 pub(crate) fn udp(cluster: &Cluster) -> Result<()> {
     let target = format!("{}:82", address(cluster, "my-svc")?);
-    let arguments = ["flow", "udp", &target, "--duration", "12s", "--interval", "50ms", "--timeout", "300ms"];
+    let arguments = ["flow", "udp", &target, "--duration", "25s", "--interval", "50ms", "--timeout", "300ms"];
     let flow = cluster.start_client("client-1", &arguments)?;
     std::thread::sleep(Duration::from_secs(2));
     cluster.client("client-2", &["flow", "udp", &target, "--duration", "1s"])?.all_answered()?;

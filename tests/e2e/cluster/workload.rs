@@ -28,7 +28,7 @@ spec:
         image: portolan.test/server:local
         args: [serve, --http, "8080", --tcp, "8081", --udp, "8082", --linger, 1s]
         ports: [{name: http, containerPort: 8080}, {name: echo, containerPort: 8081}, {name: datagram, containerPort: 8082, protocol: UDP}]
-        readinessProbe: {httpGet: {path: /ready, port: http}, periodSeconds: 1, failureThreshold: 1}
+        readinessProbe: {httpGet: {path: /ready, port: http}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}
 ---
 apiVersion: v1
 kind: Service
