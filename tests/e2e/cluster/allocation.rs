@@ -9,9 +9,8 @@ use serde_json::Value;
 
 use crate::settings::run;
 
-/// How long a change may take to be told, on a machine that is busy: how long it took is printed. Whoever is not woken tells after 60 s or
-/// more.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// How long a change may take to be told.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Whoever follows a leader that was killed waits until its Lease is over, 15 s.
 const TAKE_OVER: Duration = Duration::from_secs(40);

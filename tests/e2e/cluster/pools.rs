@@ -1,6 +1,6 @@
 //! Addresses of load balancers from pools: the API server and the controllers, no node.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, repository, wait_until};
@@ -132,8 +132,10 @@ pub(crate) fn give_addresses(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["delete", "-n", "shop", "service/asked", "--wait=false"])?;
     gets(cluster, "shop", "envious", "192.0.2.18")?;
     let freed = addresses(cluster, "mail", "first")?;
+    let began = Instant::now();
     cluster.kubectl(&["delete", "-n", "mail", "service/first"])?;
     gets(cluster, "mail", "third", freed.first().context("mail/first had one")?)?;
+    ensure!(began.elapsed() < Duration::from_secs(5), "woken after {:?}", began.elapsed());
 
     // Killed, and a Service made meanwhile: everybody keeps theirs.
     let before = statuses(cluster)?;

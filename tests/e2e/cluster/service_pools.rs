@@ -319,7 +319,7 @@ fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
         let rolled = scope.spawn(|| cluster.kubectl(ROLLED));
         let mut asked = 0;
         // The last one that goes still answers when all is rolled, and has gone when there are two.
-        let mut rest = 20;
+        let mut rest = 100;
         while rest > 0 {
             ask().with_context(|| {
                 format!("after {asked} others; before: {before}; now: {}", unanswered(cluster))
@@ -328,7 +328,7 @@ fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
             rest -= usize::from(rolled.is_finished() && replicas()? == 2);
         }
         rolled.join().map_err(|_| anyhow::anyhow!("kubectl"))??;
-        ensure!(asked > 20, "only {asked} were asked for");
+        ensure!(asked > 100, "only {asked} were asked for");
         Ok(())
     })
 }
