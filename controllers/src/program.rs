@@ -54,7 +54,8 @@ async fn program(args: Args) -> Result<(), Failure> {
     };
     let client = args.common.client().await?;
     let shutdown = shutdown_signal()?;
-    // All that writes as the leader goes first, then the webhook, and last what it answers from.
+    // What writes as the leader goes first (but for the webhook's certificate, whose writes name the version they replace), then
+    // the webhook, and last what it answers from.
     let (unasked, silent) = (CancellationToken::new(), CancellationToken::new());
     let admin = Admin::new();
     admin.control_log(log);

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
 use serde_json::json;
 
+use crate::replicas;
 use crate::settings::program_path;
 
 type Variables = BTreeMap<String, String>;
@@ -240,16 +241,7 @@ pub(crate) fn thousands(cluster: &Cluster) -> Result<()> {
 
 /// Pods are made while no webhook answers, and have the kubelet's variables then.
 pub(crate) fn webhook_down(cluster: &Cluster) -> Result<()> {
-    let scale = |replicas: &str| {
-        cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", replicas])
-    };
-    scale("--replicas=0")?;
-    wait_until(Duration::from_secs(30), || {
-        let pods =
-            cluster.get(&["pods", "-n", "kube-system", "-l", "app.kubernetes.io/component=controllers"])?;
-        ensure!(pods["items"].as_array().is_some_and(Vec::is_empty), "the controllers still run");
-        Ok(())
-    })?;
+    replicas::take_away(cluster)?;
     let began = Instant::now();
     make(cluster, "vars", "alone", Some("all"))?;
     let took = began.elapsed();
@@ -258,15 +250,7 @@ pub(crate) fn webhook_down(cluster: &Cluster) -> Result<()> {
     ensure!(links.contains_key("DB_SERVICE_HOST"), "{links:?}");
     ensure!(took < Duration::from_secs(10), "making a pod took {took:?}");
     println!("    a pod is made after {:.1} s without a webhook", took.as_secs_f64());
-    scale("--replicas=2")?;
-    cluster.kubectl(&[
-        "rollout",
-        "status",
-        "-n",
-        "kube-system",
-        "deployment/portolan-controllers",
-        "--timeout=60s",
-    ])?;
+    replicas::bring_back(cluster)?;
     answering(cluster)
 }
 

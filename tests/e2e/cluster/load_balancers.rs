@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
 use serde_json::Value;
 
+use crate::replicas;
 use crate::settings::told;
 
 /// Addresses in a Service's status.
@@ -120,17 +121,7 @@ spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 8
     cluster.kubectl(&["delete", "-n", "e2e", "pod/on-node", "service/balanced-beside"])?;
 
     // The first one goes while nobody is there to see it; whoever comes then finds it, and the other gets the port.
-    cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", "--replicas=0"])?;
-    cluster.kubectl(&[
-        "wait",
-        "-n",
-        "kube-system",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/component=controllers",
-        "--timeout=60s",
-    ])?;
+    replicas::take_away(cluster)?;
     cluster.kubectl(&["delete", "service", "-n", "e2e", "balanced", "--wait=false"])?;
     let kept = cluster.get(&["service", "-n", "e2e", "balanced"])?;
     ensure!(
@@ -138,7 +129,7 @@ spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 8
         "{}",
         kept["metadata"]
     );
-    cluster.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-controllers", "--replicas=2"])?;
+    replicas::bring_back(cluster)?;
     wait_until(Duration::from_secs(60), || gone(cluster, "balanced"))?;
     wait_reached_at(cluster, "balanced-late", &nodes)?;
     let report = wait_until(Duration::from_secs(10), || answers(cluster, "wire", nodes[1], 8090))?;

@@ -21,6 +21,7 @@ mod nodes;
 mod outage;
 mod pools;
 mod readiness;
+mod replicas;
 mod resolve;
 mod roles;
 mod service_pools;

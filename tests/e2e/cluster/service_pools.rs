@@ -8,6 +8,7 @@ use portolan_e2e::{Cluster, repository, wait_until};
 use serde_json::{Value, json};
 
 use crate::pools::define;
+use crate::replicas;
 
 /// How the controllers run here: in the API server's own network.
 const FLAGS: &str = "--controllers=*,pools --webhook-bind-address=0.0.0.0:10263 \
@@ -274,21 +275,14 @@ pub(crate) fn by_the_chart(cluster: &Cluster) -> Result<()> {
     })?;
 
     rolls_without_a_gap(cluster)?;
-    let scale = |replicas: &str| {
-        cluster.kubectl(&["scale", "-n", "kube-system", CONTROLLERS, replicas])?;
-        cluster.kubectl(ROLLED)
-    };
-    scale("--replicas=0")?;
+    replicas::take_away(cluster)?;
     cluster.apply(&service("shop", "meanwhile", &json!({})))?;
-    scale("--replicas=2")?;
+    replicas::bring_back(cluster)?;
     answering(cluster)?;
     cluster.kubectl(&["label", "nodes", "--all", "portolan.dev/announce-"])?;
     cluster.kubectl(&["delete", "namespace/shop", "namespace/lab", "namespace/roll"])?;
     cluster.kubectl(&["delete", "svcpool,nppool,lbpool", "--all"]).map(|_| ())
 }
-
-const CONTROLLERS: &str = "deployment/portolan-controllers";
-const ROLLED: &[&str] = &["rollout", "status", "-n", "kube-system", CONTROLLERS, "--timeout=120s"];
 
 /// While all replicas are replaced, one after the other, every Service gets an address of its pool.
 fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
@@ -309,14 +303,9 @@ fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
     };
     wait_until(TIME, ask)?;
     let before = unanswered(cluster);
-    let replicas = || -> Result<usize> {
-        let component = "app.kubernetes.io/component=controllers";
-        let pods = cluster.get(&["pods", "-n", "kube-system", "-l", component])?;
-        Ok(pods["items"].as_array().map_or(0, Vec::len))
-    };
-    cluster.kubectl(&["rollout", "restart", "-n", "kube-system", CONTROLLERS])?;
+    replicas::restart(cluster)?;
     std::thread::scope(|scope| {
-        let rolled = scope.spawn(|| cluster.kubectl(ROLLED));
+        let rolled = scope.spawn(|| replicas::rolled(cluster));
         let mut asked = 0;
         // The last one that goes still answers when all is rolled, and has gone when there are two.
         let mut rest = 100;
@@ -325,7 +314,7 @@ fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
                 format!("after {asked} others; before: {before}; now: {}", unanswered(cluster))
             })?;
             asked += 1;
-            rest -= usize::from(rolled.is_finished() && replicas()? == 2);
+            rest -= usize::from(rolled.is_finished() && replicas::count(cluster)? == 2);
         }
         rolled.join().map_err(|_| anyhow::anyhow!("kubectl"))??;
         ensure!(asked > 100, "only {asked} were asked for");
