@@ -14,7 +14,7 @@ use crate::sequence::Pair;
 use crate::side::Side;
 
 /// How long [`Step::Failing`] takes at most: seven tries take 63 seconds, and each waits for its turn among all retries of upstream's
-/// controller, of which earlier sequences may have used up those of minutes (ten a second).
+/// controller (ten a second), also those of other cases.
 const TRIES: Duration = Duration::from_secs(240);
 /// How long [`Step::UntilFailing`] goes on: it waits for an accident, which mostly comes within seconds.
 const ACCIDENT: Duration = Duration::from_secs(120);
@@ -43,7 +43,7 @@ enum Step {
     Make(Request),
     /// Something about the Service changes that decides nothing.
     Touch,
-    /// Until upstream says that it has failed to write a Service's slices so often in a row.
+    /// Until upstream says that it has failed to write a Service's slices so often in a row, for whatever reason.
     Failing {
         service: &'static str,
         tries: usize,
@@ -120,7 +120,7 @@ async fn failing(pair: &Pair<'_>, service: &str, tries: usize) -> Result<()> {
     let began = Instant::now();
     loop {
         let failing = pair.failing().remove(&(service.to_owned(), BY_SLICES)).unwrap_or_default();
-        if failing.tries >= tries {
+        if failing.in_a_row >= tries {
             return Ok(());
         }
         ensure!(began.elapsed() < TRIES, "upstream has not failed {tries} times, but {failing:?}");

@@ -266,7 +266,7 @@ mod tests {
         let upstream = facts([said("10.0.0.1", &[("ready", "true")])]);
         let ours = facts([said("10.0.0.1", &[("ready", "false")])]);
         let allowed = |service: &str, source, tries, error: &str| {
-            let failing = Failing { tries, error: error.to_owned() };
+            let failing = Failing { in_a_row: tries, tries, error: error.to_owned() };
             let failing = AllFailing::from([((service.to_owned(), source), failing)]);
             let context = Context {
                 ours: &ours,

@@ -8,7 +8,9 @@ use crate::generate::{BY_MIRRORING, BY_SLICES};
 /// What upstream has failed at. It tries again, but for every sixteenth time, after which it waits for an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Failing {
-    /// How often in a row, in the same way.
+    /// How often in a row, whatever was wrong: its pause doubles with each.
+    pub(crate) in_a_row: usize,
+    /// How often of these in the same way as the last time, without another one in between.
     pub(crate) tries: usize,
     /// What was wrong.
     pub(crate) error: String,
@@ -66,6 +68,7 @@ pub(crate) fn failing(log: &str, namespace: &str) -> AllFailing {
                 ended.remove(&of);
                 let error = rest.split_once("err=").map_or(rest, |(_, error)| error);
                 let failing = all.entry(of).or_default();
+                failing.in_a_row += 1;
                 failing.tries = if alike(&failing.error, error) { failing.tries + 1 } else { 1 };
                 error.clone_into(&mut failing.error);
             }
@@ -129,6 +132,17 @@ mod tests {
             of_slices(&["ended", "stale", "ended", "ended", "stale"]),
             Some((1, "\"stale\"".to_owned()))
         );
+    }
+
+    #[test]
+    fn failures_in_a_row_can_have_different_reasons() {
+        let row = |all: &[&str]| {
+            let failing = failing(&lines(all), "n").remove(&("s".to_owned(), BY_SLICES)).unwrap_or_default();
+            (failing.in_a_row, failing.tries)
+        };
+        assert_eq!(row(&["ended", "stale", "ended", "stale", "ended", "node"]), (3, 1));
+        assert_eq!(row(&["ended", "stale", "ended", "node", "ended", "node"]), (3, 2));
+        assert_eq!(row(&["ended", "stale", "ended", "ended", "node"]), (1, 1));
     }
 
     #[test]
