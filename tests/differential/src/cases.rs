@@ -43,7 +43,7 @@ enum Step {
     Make(Request),
     /// Something about the Service changes that decides nothing.
     Touch,
-    /// Until upstream says that it has failed to write a Service's slices so often in a row, for whatever reason.
+    /// Until upstream says that it has failed to write a Service's slices so often in a row, last for want of a node.
     Failing {
         service: &'static str,
         tries: usize,
@@ -120,7 +120,7 @@ async fn failing(pair: &Pair<'_>, service: &str, tries: usize) -> Result<()> {
     let began = Instant::now();
     loop {
         let failing = pair.failing().remove(&(service.to_owned(), BY_SLICES)).unwrap_or_default();
-        if failing.in_a_row >= tries {
+        if failing.in_a_row >= tries && failing.error.contains("Not Found") {
             return Ok(());
         }
         ensure!(began.elapsed() < TRIES, "upstream has not failed {tries} times, but {failing:?}");

@@ -241,7 +241,7 @@ pub(crate) fn thousands(cluster: &Cluster) -> Result<()> {
 
 /// Pods are made while no webhook answers, and have the kubelet's variables then.
 pub(crate) fn webhook_down(cluster: &Cluster) -> Result<()> {
-    replicas::take_away(cluster)?;
+    replicas::take_away(cluster, Duration::from_secs(30))?;
     let began = Instant::now();
     make(cluster, "vars", "alone", Some("all"))?;
     let took = began.elapsed();
@@ -251,6 +251,7 @@ pub(crate) fn webhook_down(cluster: &Cluster) -> Result<()> {
     ensure!(took < Duration::from_secs(10), "making a pod took {took:?}");
     println!("    a pod is made after {:.1} s without a webhook", took.as_secs_f64());
     replicas::bring_back(cluster)?;
+    replicas::rolled(cluster, Duration::from_secs(60))?;
     answering(cluster)
 }
 

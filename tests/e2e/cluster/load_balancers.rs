@@ -121,7 +121,7 @@ spec: {type: LoadBalancer, selector: {app: lonely}, ports: [{name: http, port: 8
     cluster.kubectl(&["delete", "-n", "e2e", "pod/on-node", "service/balanced-beside"])?;
 
     // The first one goes while nobody is there to see it; whoever comes then finds it, and the other gets the port.
-    replicas::take_away(cluster)?;
+    replicas::take_away(cluster, Duration::from_secs(60))?;
     cluster.kubectl(&["delete", "service", "-n", "e2e", "balanced", "--wait=false"])?;
     let kept = cluster.get(&["service", "-n", "e2e", "balanced"])?;
     ensure!(

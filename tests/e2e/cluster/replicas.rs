@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use portolan_e2e::{Cluster, wait_until};
 
 const DEPLOYMENT: &str = "deployment/portolan-controllers";
@@ -11,24 +11,22 @@ const DEPLOYMENT: &str = "deployment/portolan-controllers";
 pub(crate) fn count(cluster: &Cluster) -> Result<usize> {
     let component = "app.kubernetes.io/component=controllers";
     let pods = cluster.get(&["pods", "-n", "kube-system", "-l", component])?;
-    Ok(pods["items"].as_array().map_or(0, Vec::len))
+    Ok(pods["items"].as_array().context("no list of pods")?.len())
 }
 
 /// Ends all, and waits until the last one has gone: a webhook answers for some time while it ends.
-pub(crate) fn take_away(cluster: &Cluster) -> Result<()> {
+pub(crate) fn take_away(cluster: &Cluster, within: Duration) -> Result<()> {
     scale(cluster, "--replicas=0")?;
-    // More than a pod's grace.
-    wait_until(Duration::from_secs(60), || {
+    wait_until(within, || {
         let left = count(cluster)?;
         ensure!(left == 0, "{left} controllers still run");
         Ok(())
     })
 }
 
-/// Starts two again, and waits until they are ready.
+/// Starts two again; does not wait.
 pub(crate) fn bring_back(cluster: &Cluster) -> Result<()> {
-    scale(cluster, "--replicas=2")?;
-    rolled(cluster)
+    scale(cluster, "--replicas=2")
 }
 
 /// Replaces all, one after the other; does not wait.
@@ -37,9 +35,9 @@ pub(crate) fn restart(cluster: &Cluster) -> Result<()> {
 }
 
 /// Waits until those that are meant to be there are ready; others can still be ending.
-pub(crate) fn rolled(cluster: &Cluster) -> Result<()> {
-    let arguments = ["rollout", "status", "-n", "kube-system", DEPLOYMENT, "--timeout=120s"];
-    cluster.kubectl(&arguments).map(|_| ())
+pub(crate) fn rolled(cluster: &Cluster, within: Duration) -> Result<()> {
+    let timeout = format!("--timeout={}s", within.as_secs());
+    cluster.kubectl(&["rollout", "status", "-n", "kube-system", DEPLOYMENT, &timeout]).map(|_| ())
 }
 
 fn scale(cluster: &Cluster, replicas: &str) -> Result<()> {

@@ -15,6 +15,7 @@ const FLAGS: &str = "--controllers=*,pools --webhook-bind-address=0.0.0.0:10263 
                      --webhook-configurations=portolan-pools";
 
 const TIME: Duration = Duration::from_secs(60);
+const ROLLED: Duration = Duration::from_secs(120);
 
 const OBJECTS: &str = r#"
 apiVersion: v1
@@ -275,9 +276,10 @@ pub(crate) fn by_the_chart(cluster: &Cluster) -> Result<()> {
     })?;
 
     rolls_without_a_gap(cluster)?;
-    replicas::take_away(cluster)?;
+    replicas::take_away(cluster, TIME)?;
     cluster.apply(&service("shop", "meanwhile", &json!({})))?;
     replicas::bring_back(cluster)?;
+    replicas::rolled(cluster, ROLLED)?;
     answering(cluster)?;
     cluster.kubectl(&["label", "nodes", "--all", "portolan.dev/announce-"])?;
     cluster.kubectl(&["delete", "namespace/shop", "namespace/lab", "namespace/roll"])?;
@@ -305,7 +307,7 @@ fn rolls_without_a_gap(cluster: &Cluster) -> Result<()> {
     let before = unanswered(cluster);
     replicas::restart(cluster)?;
     std::thread::scope(|scope| {
-        let rolled = scope.spawn(|| replicas::rolled(cluster));
+        let rolled = scope.spawn(|| replicas::rolled(cluster, ROLLED));
         let mut asked = 0;
         // The last one that goes still answers when all is rolled, and has gone when there are two.
         let mut rest = 100;
